@@ -1,0 +1,155 @@
+package output
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// hasMark is the sign of a directory that ReplaceDir may replace in these tests.
+func hasMark(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "mark"))
+	return err == nil
+}
+
+func fillWith(content string) func(string) error {
+	return func(dir string) error {
+		if err := os.Mkdir(filepath.Join(dir, "sub"), 0o777); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, "mark"), []byte(content), 0o666)
+	}
+}
+
+// only fails if dir holds anything but the names given.
+func only(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if strings.Join(got, " ") != strings.Join(names, " ") {
+		t.Errorf("%s holds %q, want %q", dir, got, names)
+	}
+}
+
+func TestReplaceDir(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x")
+	for _, content := range []string{"new", "again", "third"} {
+		if err := ReplaceDir(path, hasMark, fillWith(content)); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(filepath.Join(path, "mark")); err != nil || string(b) != content {
+			t.Errorf("%q, %v, want %q", b, err, content)
+		}
+		only(t, dir, "x")
+	}
+	if err := ReplaceDir(path, hasMark, func(string) error { return errors.New("no") }); err == nil || err.Error() != "no" {
+		t.Error(err)
+	}
+	only(t, dir, "x")
+	only(t, path, "mark", "sub")
+	empty := filepath.Join(dir, "y")
+	if err := errors.Join(os.Mkdir(empty, 0o777), ReplaceDir(empty+"/", hasMark, fillWith("y"))); err != nil {
+		t.Error(err)
+	}
+	only(t, empty, "mark", "sub")
+}
+
+func TestReplaceDirRefuses(t *testing.T) {
+	dir := t.TempDir()
+	full, file := filepath.Join(dir, "full"), filepath.Join(dir, "file")
+	if err := errors.Join(os.MkdirAll(filepath.Join(full, "mine"), 0o777), os.WriteFile(file, nil, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{full, file, filepath.Join(dir, "absent", "x"), filepath.Join(file, "x")} {
+		filled := false
+		err := ReplaceDir(path, hasMark, func(string) error { filled = true; return nil })
+		if err == nil || filled {
+			t.Errorf("%s: %v, filled: %v", path, err, filled)
+		}
+	}
+	only(t, dir, "file", "full")
+	only(t, full, "mine")
+}
+
+// A link leads to what is replaced, and stays.
+func TestReplaceDirLink(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := errors.Join(ReplaceDir(real, hasMark, fillWith("a")), os.Symlink("real", link), ReplaceDir(link, hasMark, fillWith("b"))); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(real, "mark"))
+	if to, _ := os.Readlink(link); to != "real" || err != nil || string(b) != "b" {
+		t.Errorf("%q, %q, %v", to, b, err)
+	}
+	only(t, dir, "link", "real")
+}
+
+// What a killed writer left is removed by the next one; what a living one works on is not.
+func TestReplaceDirSweeps(t *testing.T) {
+	dir := t.TempDir()
+	dead, alive := filepath.Join(dir, ".x123456789012345678"), filepath.Join(dir, ".x234567890123456789")
+	if err := errors.Join(os.MkdirAll(filepath.Join(dead, "blobs"), 0o777), os.Mkdir(alive, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(alive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if err := ReplaceDir(filepath.Join(dir, "x"), hasMark, fillWith("x")); err != nil {
+		t.Fatal(err)
+	}
+	only(t, dir, filepath.Base(alive), "x")
+}
+
+// Systems without an exchange do it in steps, with the same result.
+func TestSwap(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	if err := errors.Join(os.Mkdir(a, 0o777), os.Mkdir(b, 0o777), fillWith("a")(a), swap(a, b)); err != nil {
+		t.Fatal(err)
+	}
+	only(t, a)
+	only(t, b, "mark", "sub")
+	if err := swap(a, filepath.Join(dir, "absent")); err == nil {
+		t.Error("no error")
+	}
+	only(t, dir, "a", "b")
+}
+
+// What comes to be at the target while the new directory is filled is treated like what was there before.
+func TestReplaceDirRace(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x")
+	err := ReplaceDir(path, hasMark, func(tmp string) error {
+		return errors.Join(ReplaceDir(path, hasMark, fillWith("first")), fillWith("second")(tmp))
+	})
+	if b, e := os.ReadFile(filepath.Join(path, "mark")); err != nil || e != nil || string(b) != "second" {
+		t.Errorf("%v, %v, %q", err, e, b)
+	}
+	only(t, dir, "x")
+	mine := filepath.Join(path, "mine")
+	err = ReplaceDir(path, hasMark, func(tmp string) error {
+		return errors.Join(os.RemoveAll(path), os.MkdirAll(mine, 0o777), fillWith("third")(tmp))
+	})
+	if err == nil {
+		t.Error("replaced what is not ours")
+	}
+	only(t, dir, "x")
+	only(t, path, "mine")
+}
