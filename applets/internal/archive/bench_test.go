@@ -1,0 +1,61 @@
+package archive
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ctbox/ctbox/applets/internal/list"
+)
+
+// benchTree is 1000 files of 2 kB in 10 directories, and its list.
+func benchTree(b *testing.B) (dir string, records string) {
+	dir = b.TempDir()
+	for d := range 10 {
+		must(b, os.Mkdir(filepath.Join(dir, fmt.Sprint("d", d)), 0o755))
+		for f := range 100 {
+			text := strings.Repeat(fmt.Sprintln(d, f), 512)[:2048]
+			must(b, os.WriteFile(filepath.Join(dir, fmt.Sprint("d", d), fmt.Sprintf("file%02d", f)), []byte(text), 0o644))
+		}
+	}
+	return dir, identifyDir(b, dir)
+}
+
+func BenchmarkIdentify(b *testing.B) {
+	dir, _ := benchTree(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		top := openDir(b, dir)
+		x := Identify{
+			Open:  func() (Source, error) { return top.Share(), nil },
+			Write: func([]byte) error { return nil },
+			Fail:  func(err error) { b.Error(err) },
+		}
+		must(b, x.Run(func(each func([]byte) error) error { return top.Walk(false, each, x.Fail) }))
+	}
+}
+
+func BenchmarkLayer(b *testing.B) {
+	dir, records := benchTree(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		in, err := list.Open("-", strings.NewReader(records), true)
+		must(b, err)
+		l := Layer{List: in, Source: openDir(b, dir), Warn: b.Errorf}
+		must(b, l.Write(io.Discard))
+	}
+}
+
+func BenchmarkTarWriter(b *testing.B) {
+	w := NewTarWriter(io.Discard)
+	short := TarEntry{Name: []byte("usr/share/doc/"), Kind: tarDirectory, Mode: 0o755}
+	long := TarEntry{Name: []byte(strings.Repeat("directory-", 30)), Kind: tarDirectory, UID: 3000000}
+	b.ReportAllocs()
+	for b.Loop() {
+		must(b, w.Header(&short))
+		must(b, w.Header(&long))
+	}
+}

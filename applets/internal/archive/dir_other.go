@@ -1,0 +1,50 @@
+//go:build !linux
+
+package archive
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctbox/ctbox/applets/internal/list"
+)
+
+// openDirectory is how a directory is opened that only leads on.
+const openDirectory = unix.O_RDONLY
+
+// openBeneath opens path below at; a symbolic link anywhere in it is ELOOP.
+func openBeneath(at int, path string, flags int) (int, error) { return openWalk(at, path, flags) }
+
+func openFile(at int, base string, flags int, _ uint32) (int, error) {
+	return retry(func() (int, error) { return unix.Openat(at, base, flags, 0) })
+}
+
+// readdir calls each with every name in the open directory.
+func readdir(fd int, each func(name []byte, isDir bool)) error {
+	own, err := unix.Dup(fd) // os.File closes what it is given
+	if err != nil {
+		return err
+	}
+	d := os.NewFile(uintptr(own), "")
+	defer d.Close()
+	for {
+		names, err := d.Readdirnames(1000)
+		for _, name := range names {
+			st, err := statAt(fd, name)
+			each([]byte(name), err == nil && st.Type() == list.Directory)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// fdXattrs: lists made elsewhere than on Linux hold no extended attributes; theirs mean other things.
+func fdXattrs(int) xattrReader { return nil }
+
+func pathXattrs(int, string) xattrReader { return nil }

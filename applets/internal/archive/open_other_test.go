@@ -1,0 +1,5 @@
+//go:build !linux
+
+package archive
+
+func withoutOpenat2() (stop func()) { return func() {} }
