@@ -1,0 +1,132 @@
+// Package compress writes and reads gzip and zstd streams.
+// Invariant: the same input, marks, method and level give the same bytes, however many cores there are and
+// however the input was split into writes; and memory does not grow with the data.
+package compress
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// errClosed is the error of a write after Close.
+var errClosed = errors.New("write after close")
+
+// A Writer compresses what is written to it. Close must be called, after an error too.
+type Writer struct {
+	encoder encoder
+	err     error // the first one: nothing is written after it
+	closed  bool
+}
+
+// An encoder is one method. Its write must not fail after close.
+type encoder interface {
+	io.WriteCloser
+	boundary()
+}
+
+// NewWriter returns a Writer of method "gzip", "zstd" or "none" that writes to w, which must not be used
+// otherwise until Close. Level 0 is the method's default; gzip has levels 1 to 9 (6 is the default), zstd
+// 1 to 22 (3), of which this library tells four apart. "none" has no levels and ignores it.
+func NewWriter(w io.Writer, method string, level int) (*Writer, error) {
+	enc, err := newEncoder(w, method, level)
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{encoder: enc}, nil
+}
+
+func newEncoder(w io.Writer, method string, level int) (encoder, error) {
+	switch method {
+	case "gzip":
+		if level < 0 || level > 9 {
+			return nil, fmt.Errorf("gzip level %d: not 1 to 9", level)
+		}
+		return newMembers(w, level, runtime.GOMAXPROCS(0), layerSizes), nil
+	case "zstd":
+		if level < 0 || level > 22 {
+			return nil, fmt.Errorf("zstd level %d: not 1 to 22", level)
+		}
+		return newFrame(w, level, 2)
+	case "none":
+		return plain{w}, nil
+	}
+	return nil, fmt.Errorf("compression %q: not gzip, zstd or none", method)
+}
+
+// Write compresses p. An error of the underlying writer may come from a later Write, or from Close.
+func (w *Writer) Write(p []byte) (int, error) {
+	switch {
+	case w.err != nil:
+		return 0, w.err
+	case w.closed:
+		return 0, errClosed
+	}
+	n, err := w.encoder.Write(p)
+	w.err = err
+	return n, err
+}
+
+// Boundary says that the next byte begins a unit of the input, such as an entry of a tar. gzip members
+// are then cut at units where possible, so that a unit changed, added or removed changes few members.
+func (w *Writer) Boundary() {
+	if w.err == nil && !w.closed {
+		w.encoder.boundary()
+	}
+}
+
+// Close writes what is left and waits for everything that Write started. It does not close the underlying
+// writer. After a failed Write it returns that error again, and so does every further Close.
+func (w *Writer) Close() error {
+	if w.closed {
+		return w.err
+	}
+	w.closed = true
+	if err := w.encoder.Close(); w.err == nil {
+		w.err = err
+	}
+	return w.err
+}
+
+// plain is method "none".
+type plain struct{ io.Writer }
+
+func (plain) Close() error { return nil }
+func (plain) boundary()    {}
+
+// frame is method "zstd": one frame with a checksum (RFC 8878).
+type frame struct{ *zstd.Encoder }
+
+// newFrame makes an encoder whose bytes are the same for any number of threads; two overlap the search
+// for matches with the entropy coding, and more would idle.
+func newFrame(w io.Writer, level, threads int) (encoder, error) {
+	speed := zstd.SpeedDefault
+	if level != 0 {
+		speed = zstd.EncoderLevelFromZstd(level)
+	}
+	// Without WithZeroFrames an empty input would give an empty output, which zstd refuses to read.
+	enc, err := zstd.NewWriter(w, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(threads),
+		zstd.WithZeroFrames(true))
+	return frame{enc}, err
+}
+
+func (frame) boundary() {}
+
+// To calls fill with a writer that compresses to w, or with w itself for "none".
+func To(w io.Writer, method string, level int, fill func(io.Writer) error) error {
+	if method == "none" {
+		return fill(w)
+	}
+	z, err := NewWriter(w, method, level)
+	if err != nil {
+		return err
+	}
+	err = fill(z)
+	if closeErr := z.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}

@@ -1,0 +1,181 @@
+package compress
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+func packed(t testing.TB, method string, n int) []byte {
+	var b bytes.Buffer
+	pack(t, &b, method, tree(30, n, 20_000), 0)
+	return b.Bytes()
+}
+
+// unpack reads as callers do: with io.Copy, which prefers a reader's WriteTo.
+func unpack(r io.Reader) ([]byte, string, error) {
+	z, method, err := NewReader(r)
+	if err != nil {
+		return nil, method, err
+	}
+	defer z.Close()
+	var data bytes.Buffer
+	_, err = io.Copy(&data, z)
+	return data.Bytes(), method, err
+}
+
+// TestPlain: what is no compression that we know passes as it is, however short.
+func TestPlain(t *testing.T) {
+	for _, s := range []string{"", "\x1f", "BZh1 is text\n", "BZh91AY", "./bin 0040755-0-0-0\n", "]\x00\x00\x00", strings.Repeat("x", 1<<20)} {
+		got, method, err := unpack(iotest.OneByteReader(strings.NewReader(s)))
+		if string(got) != s || method != "none" || err != nil {
+			t.Errorf("%.20q: %d bytes, %q, %v", s, len(got), method, err)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for name, head := range map[string]string{
+		"xz":       "\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4\x46",
+		"bzip2":    "BZh91AY&SY\x00\x00",
+		"lz4":      "\x04\x22\x4d\x18\x64\x40\xa7",
+		"lzip":     "LZIP\x01\x0c\x00\x00",
+		"compress": "\x1f\x9d\x90\x61",
+	} {
+		_, _, err := unpack(strings.NewReader(head))
+		if err == nil || !strings.HasPrefix(err.Error(), name+" compression is not supported") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, _, err := unpack(strings.NewReader("BZh9\x17\x72\x45\x38\x50\x90\x00\x00\x00\x00")); err == nil {
+		t.Error("an empty bzip2 stream is taken for plain data")
+	}
+}
+
+// TestTruncated cuts streams at every byte of their heads and ends, and here and there between.
+func TestTruncated(t *testing.T) {
+	for _, method := range []string{"gzip", "zstd"} {
+		whole := packed(t, method, 100)
+		ends := map[int]bool{} // where a cut leaves whole gzip members
+		for i := range len(whole) {
+			if method == "gzip" && bytes.HasPrefix(whole[i:], []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff")) {
+				ends[i] = true
+			}
+		}
+		if method == "gzip" && len(ends) < 2 {
+			t.Fatal("the stream has one member")
+		}
+		for n := 4; n < len(whole); n++ {
+			if n > 40 && n < len(whole)-40 && n%9973 != 0 || ends[n] {
+				continue
+			}
+			if _, _, err := unpack(bytes.NewReader(whole[:n])); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s cut at %d of %d: %v", method, n, len(whole), err)
+			}
+		}
+	}
+}
+
+func TestGarbageAfter(t *testing.T) {
+	for _, method := range []string{"gzip", "zstd"} {
+		for _, tail := range []string{"\x00", "\n", "\x00\x00", "\x1f\x8b", strings.Repeat("\x00", 512), "garbage after the end"} {
+			_, _, err := unpack(io.MultiReader(bytes.NewReader(packed(t, method, 3)), strings.NewReader(tail)))
+			if err == nil {
+				t.Errorf("%s: %.10q is not noticed", method, tail)
+			}
+			if method == "gzip" && tail[0] != 0x1f && !strings.Contains(err.Error(), "garbage after the last member") {
+				t.Errorf("%s: %.10q: %v", method, tail, err)
+			}
+		}
+	}
+}
+
+// TestMore: streams may be joined, and zstd's may begin with a frame to skip.
+func TestMore(t *testing.T) {
+	for _, method := range []string{"gzip", "zstd"} {
+		twice := append(packed(t, method, 3), packed(t, method, 3)...)
+		got, _, err := unpack(bytes.NewReader(twice))
+		if want := join(tree(30, 3, 20_000)); err != nil || !bytes.Equal(got, append(want, want...)) {
+			t.Errorf("%s twice: %d bytes, %v", method, len(got), err)
+		}
+	}
+	skip := append([]byte("\x5a\x2a\x4d\x18\x03\x00\x00\x00xyz"), packed(t, "zstd", 1)...)
+	got, method, err := unpack(bytes.NewReader(skip))
+	if err != nil || method != "zstd" || !bytes.Equal(got, join(tree(30, 1, 20_000))) {
+		t.Errorf("after a skippable frame: %d bytes, %q, %v", len(got), method, err)
+	}
+}
+
+// TestCorrupt flips bits all over: every one is noticed, for both formats carry a checksum.
+func TestCorrupt(t *testing.T) {
+	want := join(tree(30, 20, 20_000))
+	for _, method := range []string{"gzip", "zstd"} {
+		whole := packed(t, method, 20)
+		flips := 200
+		if testing.Short() {
+			flips = 40
+		}
+		for i := 10; i < len(whole); i += 1 + len(whole)/flips {
+			bad := bytes.Clone(whole)
+			bad[i] ^= 0x10
+			got, _, err := unpack(bytes.NewReader(bad))
+			if err == nil && !bytes.Equal(got, want) {
+				t.Errorf("%s: other content without an error, bit flipped at %d", method, i)
+			}
+		}
+	}
+}
+
+// TestSourceError: why the source cannot be read is not blamed on the format.
+func TestSourceError(t *testing.T) {
+	boom := errors.New("input/output error")
+	for _, method := range []string{"gzip", "zstd", "none"} {
+		for _, n := range []int{0, 1, 5, 15, 70_000} {
+			data := packed(t, method, 100)
+			_, _, err := unpack(io.MultiReader(bytes.NewReader(data[:n]), iotest.ErrReader(boom)))
+			if err != boom {
+				t.Errorf("%s, after %d bytes: %v", method, n, err)
+			}
+		}
+	}
+}
+
+// TestWindow: a frame that asks for more memory than we give is refused.
+func TestWindow(t *testing.T) {
+	var b bytes.Buffer
+	z, err := zstd.NewWriter(&b, zstd.WithWindowSize(2*mostWindow))
+	if err != nil {
+		t.Fatal(err)
+	}
+	z.Write(make([]byte, 5<<20))
+	z.Close()
+	if _, _, err := unpack(&b); err == nil || !strings.Contains(err.Error(), "window") {
+		t.Errorf("a window of %d: %v", 2*mostWindow, err)
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	for _, method := range []string{"gzip", "zstd", "none"} {
+		f.Add(packed(f, method, 1))
+	}
+	f.Add([]byte("\x1f\x8b\x08\x1f\x00\x00\x00\x00\x00\xff\x03\x00abcname\x00"))
+	f.Add([]byte("\x28\xb5\x2f\xfd\xa4\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, method, err := NewReader(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		n, err := io.Copy(io.Discard, io.LimitReader(r, 1<<20))
+		if method == "none" && (err != nil || n != min(int64(len(data)), 1<<20)) {
+			t.Errorf("plain data: %d of %d bytes, %v", n, len(data), err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
