@@ -1,0 +1,250 @@
+package image
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ctbox/ctbox/applets/internal/compress"
+)
+
+// A layer is one layer of the image to be. Its digests are "" until it was read.
+type layer struct {
+	name   string            // as in the list
+	path   string            // NAME.layer
+	info   fs.FileInfo       // of the file when it was first seen
+	size   int64             // of the blob, in bytes
+	digest string            // "sha256:" and hex digits, of the blob
+	diffID string            // likewise, of the plain tar
+	method string            // how the file is compressed
+	spool  *io.SectionReader // blob made from it, if that must be compressed in another way
+}
+
+// newLayer looks at NAME.layer without reading it.
+func newLayer(name string) (*layer, error) {
+	l := &layer{name: name, path: name + ".layer"}
+	f, err := l.open()
+	if errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(name, ".layer") {
+		return nil, fmt.Errorf("%w: layers are named without .layer", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l, f.Close()
+}
+
+// open opens the layer's file, which must be the one that was first seen. It does not wait for the
+// writer of a FIFO.
+func (l *layer) open() (*os.File, error) {
+	f, err := os.OpenFile(l.path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	switch {
+	case err != nil:
+	case fi.IsDir():
+		err = fmt.Errorf("%s: is a directory", l.path)
+	case !fi.Mode().IsRegular():
+		err = fmt.Errorf("%s: is not a regular file", l.path)
+	case l.info == nil:
+		l.info, l.size = fi, fi.Size()
+	default:
+		err = l.unchanged(fi)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (l *layer) unchanged(fi fs.FileInfo) error {
+	if !os.SameFile(fi, l.info) || fi.Size() != l.info.Size() || !fi.ModTime().Equal(l.info.ModTime()) {
+		return fmt.Errorf("%s: changed while it was read", l.path)
+	}
+	return nil
+}
+
+// sniff finds how the layer's file is compressed.
+func (l *layer) sniff() error {
+	f, err := l.open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, method, err := compress.NewReader(f)
+	if err != nil {
+		return l.errorf(err)
+	}
+	l.method = method
+	return r.Close()
+}
+
+// errorf names the layer in an error that names no file. One that does is of the layer's own file, or of
+// the one that is written meanwhile.
+func (l *layer) errorf(err error) error {
+	var named *fs.PathError
+	if errors.As(err, &named) {
+		return err
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("truncated")
+	}
+	return fmt.Errorf("%s: %w", l.path, err)
+}
+
+// copy writes the layer's blob to w, checks its tar if verify is set, and takes its digests or, when they
+// are known, compares them: a file that changes while it is read is an error, never part of an image.
+func (l *layer) copy(w io.Writer, verify bool) error {
+	if l.spool != nil {
+		return l.copySpool(w)
+	}
+	return l.read(func(f *os.File) error {
+		blob := sha256.New()
+		plain := blob
+		src := io.TeeReader(io.LimitReader(f, l.size), io.MultiWriter(w, blob))
+		tar := src
+		if l.method != "none" {
+			z, _, err := compress.NewReader(src)
+			if err != nil {
+				return l.errorf(err)
+			}
+			defer z.Close()
+			plain = sha256.New()
+			tar = io.TeeReader(z, plain)
+		}
+		if err := l.readTar(tar, f, verify); err != nil {
+			return err
+		}
+		if err := drain(src); err != nil {
+			return err
+		}
+		return l.found(digest(blob), digest(plain))
+	})
+}
+
+// convert writes the layer's blob to spool at offset at, compressed by method.
+func (l *layer) convert(spool *os.File, at int64, method string, verify bool) error {
+	return l.read(func(f *os.File) error {
+		r, _, err := compress.NewReader(io.LimitReader(f, l.size))
+		if err != nil {
+			return l.errorf(err)
+		}
+		defer r.Close()
+		blob, plain, out := sha256.New(), sha256.New(), io.NewOffsetWriter(spool, at)
+		z, err := compress.NewWriter(io.MultiWriter(out, blob), method, 0)
+		if err != nil {
+			return err
+		}
+		marked := &entryWriter{z: z}
+		err = l.readTar(io.TeeReader(r, io.MultiWriter(marked, plain)), f, verify)
+		if e := marked.Close(); err == nil && e != nil {
+			err = fmt.Errorf("temporary file: %w", e)
+		}
+		if err != nil {
+			return err
+		}
+		l.digest, l.diffID = digest(blob), digest(plain)
+		l.size, err = out.Seek(0, io.SeekCurrent)
+		l.spool = io.NewSectionReader(spool, at, l.size)
+		return err
+	})
+}
+
+// read opens the layer's file for use, and prefers "changed" to whatever error follows from a change.
+func (l *layer) read(use func(*os.File) error) error {
+	f, err := l.open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = use(f)
+	fi, e := f.Stat()
+	if e == nil {
+		e = l.unchanged(fi)
+	}
+	if e != nil {
+		return e
+	}
+	return err
+}
+
+// readTar reads a layer's plain tar to the end; f is its file.
+func (l *layer) readTar(tar io.Reader, f *os.File, verify bool) error {
+	var err error
+	if verify {
+		err = lint(tar, func() (io.Reader, error) {
+			file := io.NewSectionReader(f, 0, l.info.Size())
+			if l.method == "none" {
+				return file, nil
+			}
+			r, _, err := compress.NewReader(file)
+			return r, err
+		})
+	}
+	if err == nil {
+		err = drain(tar)
+	}
+	if err != nil {
+		return l.errorf(err)
+	}
+	return nil
+}
+
+// drain reads r to its end in pieces larger than io.Discard's own.
+func drain(r io.Reader) error {
+	_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, r, make([]byte, readSize))
+	return err
+}
+
+func (l *layer) copySpool(w io.Writer) error {
+	sum := sha256.New()
+	spool := io.NewSectionReader(l.spool, 0, l.size)
+	if _, err := io.CopyBuffer(io.MultiWriter(w, sum), struct{ io.Reader }{spool}, make([]byte, readSize)); err != nil {
+		return l.errorf(err)
+	}
+	return l.found(digest(sum), l.diffID)
+}
+
+func (l *layer) found(blob, plain string) error {
+	if l.digest != "" && (l.digest != blob || l.diffID != plain) {
+		return fmt.Errorf("%s: changed while it was read", l.path)
+	}
+	l.digest, l.diffID = blob, plain
+	return nil
+}
+
+func digest(h hash.Hash) string { return fmt.Sprintf("sha256:%x", h.Sum(nil)) }
+
+func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
+
+// hex is a digest without its algorithm, as blobs are named.
+func hex(digest string) string { return strings.TrimPrefix(digest, "sha256:") }
+
+// listID reads NAME.list.sha256: exactly 64 hex digits on one line. It becomes the name of a directory, so
+// nothing else will do.
+func listID(name string) (string, error) {
+	path := name + ".list.sha256"
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 128))
+	if err != nil {
+		return "", err
+	}
+	id := strings.TrimSuffix(string(b), "\n")
+	if len(id) != 64 || !isHex(id) {
+		return "", fmt.Errorf("%s: %w", path, errors.New("is not one line of 64 hex digits"))
+	}
+	return id, nil
+}

@@ -1,0 +1,173 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"strings"
+	"testing"
+)
+
+var seed = maphash.MakeSeed()
+
+// pack makes a tar of entries: "dir/", "file", "link -> target" (symbolic), "link => target" (hard),
+// "name =type" for any other type.
+func pack(t testing.TB, entries ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, e := range entries {
+		h := &tar.Header{Name: e, Typeflag: tar.TypeReg, Mode: 0o644}
+		if name, target, ok := strings.Cut(e, " -> "); ok {
+			h = &tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target}
+		} else if name, target, ok := strings.Cut(e, " => "); ok {
+			h = &tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: target}
+		} else if name, kind, ok := strings.Cut(e, " ="); ok {
+			h = &tar.Header{Name: name, Typeflag: kind[0], Devmajor: 1, Devminor: 3}
+			if kind == "3zero" {
+				h = &tar.Header{Name: name, Typeflag: kind[0]}
+			}
+		} else if strings.HasSuffix(e, "/") {
+			h.Typeflag = tar.TypeDir
+		} else {
+			h.Size = int64(len(e))
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatalf("%s: %v", e, err)
+		}
+		if h.Size > 0 {
+			io.WriteString(w, e)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func lintBytes(b []byte) error {
+	return lint(bytes.NewReader(b), func() (io.Reader, error) { return bytes.NewReader(b), nil })
+}
+
+func TestLint(t *testing.T) {
+	for _, c := range []struct{ want, entries string }{
+		{"", ""},
+		{"", "./|./a|./b/|./b/c"},
+		{"", "a/|a-b|a/x|a/y/|a/y/z"},
+		{"", "a|a-|a.b"},
+		{"", "z|a|m/|m/n"},
+		{"", "bin -> usr/bin|usr/|usr/bin/|usr/bin/sh"},
+		{"", "a|b => a|c => ./a"},
+		{"", "b/x|b/|a"}, // a directory after its content
+		{"", "dev/|dev/console =3|dev/fifo =6|dev/sda =4"},
+		{"", "etc/|etc/.wh.motd|etc/passwd"},
+		{"", "etc/|etc/.wh..wh..opq|etc/passwd"},
+		{"", "x -> /etc/passwd|y -> ../../z"},
+		{`"/a": absolute name`, "/a"},
+		{`"../a": ".." in the name`, "../a"},
+		{`"a/../b": ".." in the name`, "a/../b"},
+		{`"a/./b": name is not in its simplest form`, "a/./b"},
+		{`"a//b": name is not in its simplest form`, "a//b"},
+		{`".": the root is not a directory`, ". -> /"},
+		{`"./": the root is not a directory`, "./ -> /"},
+		{`"b": hard link to "/a": absolute name`, "a|b => /a"},
+		{`"b": hard link to "../a": ".." in the name`, "a|b => ../a"},
+		{`"a": hard link to "b", which is not before it in this layer`, "a => b|b"},
+		{`"a": hard link to "a", which is not before it in this layer`, "a => a"},
+		{`"b": hard link to "a", which is not before it in this layer`, "a/|b => a"},
+		{`"a": is there twice`, "a|a"},
+		{`"./a": is there twice`, "a|./a"},
+		{`"a/": is there twice`, "a/|b|a/"},
+		{`"a": is there twice`, "b|a|c|a"},
+		{`"x/a": is there twice`, "x/a|x/|x/b|x/a"},
+		{`"a/b": is below "a", which is not a directory`, "a -> /|a/b"},
+		{`"a/b": is below "a", which is not a directory`, "a -> /|a-|a-b|a/b"},
+		{`"a/b": is below "a", which is not a directory`, "a|a/b"},
+		{`"a/b/c": is below "a", which is not a directory`, "a -> /|b|0|a/b/c"},
+		{`"a": is not a directory, but has names below it`, "a/b|a -> /"},
+		{`"a/.wh.b": is there twice`, "a/|a/b|a/.wh.b"},
+		{`"a/b": is there twice`, "a/|a/.wh.b|a/b"},
+		{`"a/b/c": is below "a/b", which is not a directory`, "a/|a/.wh.b|a/b/c"},
+		{`".wh.": deletes no name`, ".wh."},
+		{`"a/.wh...": deletes no name`, "a/.wh..."},
+		{`"null": character device 0:0, which deletes the name in an engine`, "null =3zero"},
+		{`"a": entry of unknown type '7'`, "a =7"},
+		{"", "b|" + strings.Repeat("a/", 2047) + "a"},
+		{"", strings.Repeat("a", 255)},
+		{`"a/` + strings.Repeat("b", 256) + `": part of the name longer than 255 bytes`, "a/" + strings.Repeat("b", 256)},
+		{`"` + strings.Repeat("a/", 500) + `": is there twice`, "b|" + strings.Repeat("a/", 2048) + "|" + strings.Repeat("a/", 2048)},
+		{`"` + strings.Repeat("a/", 500) + `": name longer than 4095 bytes`, strings.Repeat("a/", 2048) + "b"},
+		{`"a/b/c": is there twice`, "b|a/b/c|a/b/d|a/b/c"},
+		{`"a/b": is not a directory, but has names below it`, "b|a/b/c|a/b/d|a/b"},
+	} {
+		var entries []string
+		if c.entries != "" {
+			entries = strings.Split(c.entries, "|")
+		}
+		if got := fmt.Sprint(lintBytes(pack(t, entries...))); got != c.want && !(got == "<nil>" && c.want == "") {
+			t.Errorf("%s: %s, want %q", c.entries, got, c.want)
+		}
+	}
+}
+
+// A layer cut anywhere is an error, wherever the cut is; so is one with something after its end.
+func TestLintCut(t *testing.T) {
+	whole := pack(t, "a/", "a/b", "c -> d", "e => a/b", strings.Repeat("long/", 40)+"f")
+	for n := range len(whole) {
+		if err := lintBytes(whole[:n]); err == nil {
+			t.Fatalf("cut at %d of %d: no error", n, len(whole))
+		}
+	}
+	if err := lintBytes(append(whole, make([]byte, 10240)...)); err != nil {
+		t.Errorf("padded: %v", err)
+	}
+	for _, tail := range []string{"x", "\x00\x00x", string(whole)} {
+		if err := lintBytes(append(whole[:len(whole):len(whole)], tail...)); err == nil {
+			t.Errorf("%d bytes after the end: no error", len(tail))
+		}
+	}
+}
+
+func TestLintBroken(t *testing.T) {
+	whole := pack(t, "a", "b")
+	for want, change := range map[string]func([]byte) []byte{
+		"is empty, not a tar archive": func([]byte) []byte { return nil },
+		"is not a tar archive":        func([]byte) []byte { return bytes.Repeat([]byte("x"), 4096) },
+		"truncated at byte 512":       func([]byte) []byte { return make([]byte, 512) },
+		"bad header near byte 1024":   func(b []byte) []byte { b[1024+148] ^= 1; return b },
+		"truncated at byte 1536":      func(b []byte) []byte { return b[:1536] },
+	} {
+		if err := lintBytes(change(bytes.Clone(whole))); err == nil || err.Error() != want {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// A name list in order and the same out of order must get the same verdict, but for wording.
+func FuzzLint(f *testing.F) {
+	f.Add(pack(f, "a/", "a/b", "c => a/b", "d -> a"))
+	f.Add(pack(f, "b", "a", "a/x"))
+	f.Add(pack(f, "a/.wh.b", "a/b/c"))
+	f.Add(make([]byte, 1024))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		err := lintBytes(b)
+		ordered, names := &orderCheck{}, &nameCheck{seen: map[uint64]use{}, seed: seed}
+		var one, other error
+		if rescan(bytes.NewReader(b), func(e *entry) error {
+			if err := e.check(); err != nil {
+				return err
+			}
+			if one == nil && other == nil {
+				one, other = ordered.add(e), names.add(e)
+			}
+			return nil
+		}) == nil && !ordered.broken && (one == nil) != (other == nil) {
+			t.Fatalf("in order: %v; in any order: %v", one, other)
+		}
+		if err == nil && (one != nil || other != nil) {
+			t.Fatalf("no error, but %v, %v", one, other)
+		}
+	})
+}

@@ -1,0 +1,70 @@
+package image
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// IsLayout reports whether dir is an OCI layout directory, which may be replaced by another.
+func IsLayout(dir string) bool {
+	fi, err := os.Lstat(filepath.Join(dir, layoutFile))
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// WriteDir writes the image as an OCI layout into dir, an empty directory. Layers are copied, not linked: a
+// link would change with a file that is written in place, and the blob would no longer be what it is called.
+func WriteDir(dir string, o Options) (Digests, error) {
+	b, err := newBuild(o)
+	if err != nil {
+		return Digests{}, err
+	}
+	done, err := b.recompress()
+	if err != nil {
+		return Digests{}, err
+	}
+	defer done()
+	blobs := filepath.Join(dir, filepath.FromSlash(blobDir))
+	if err := os.MkdirAll(blobs, 0o777); err != nil {
+		return Digests{}, err
+	}
+	var copies []func() error
+	for i, l := range b.layers {
+		tmp := filepath.Join(blobs, strconv.Itoa(i))
+		copies = append(copies, func() error { return l.copyTo(tmp, b.Verify) })
+	}
+	if err := parallel(copies); err != nil {
+		return Digests{}, err
+	}
+	d := b.documents()
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{
+		{filepath.Join(blobs, hex(d.Digests.Config)), d.config},
+		{filepath.Join(blobs, hex(d.Digests.Manifest)), d.manifest},
+		{filepath.Join(dir, indexFile), d.index},
+		{filepath.Join(dir, layoutFile), []byte(layoutText)},
+	} {
+		if err := os.WriteFile(f.name, f.data, 0o666); err != nil {
+			return Digests{}, err
+		}
+	}
+	return d.Digests, nil
+}
+
+// copyTo copies the blob to a file of that name, whose name then becomes its digest.
+func (l *layer) copyTo(tmp string, verify bool) error {
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	if err := l.copy(f, verify); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(filepath.Dir(tmp), hex(l.digest)))
+}

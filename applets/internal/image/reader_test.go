@@ -1,0 +1,191 @@
+package image
+
+import (
+	"bytes"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ctbox/ctbox/applets/internal/archive"
+	"github.com/ctbox/ctbox/applets/internal/compress"
+)
+
+// tarOf packs names and contents, which alternate, as an archive.
+func tarOf(files ...string) []byte {
+	var b []byte
+	for i := 0; i < len(files); i += 2 {
+		b = append(b, header(files[i], int64(len(files[i+1])), 0)...)
+		b = pad(append(b, files[i+1]...))
+	}
+	return append(b, make([]byte, endOfTar)...)
+}
+
+func TestOpen(t *testing.T) {
+	o := options(t, layers(t)...)
+	ref, err := ParseReference("hello:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Tags, o.Cmd = []Reference{ref}, []string{"/init"}
+	b, d := toPipe(t, o)
+	a, err := Open(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Config != d.Config || a.Manifest != d.Manifest || a.Index != "" || len(a.DiffIDs) != 5 ||
+		!slices.Equal(a.RepoTags, []string{"docker.io/library/hello:1"}) || !slices.Equal(a.Cmd, []string{"/init"}) ||
+		a.OS != "linux" || a.Architecture != "amd64" {
+		t.Errorf("%+v, want %+v", a, d)
+	}
+	for i, tar := range layers(t) {
+		if a.DiffIDs[i] != digestOf(tar) {
+			t.Errorf("layer %d: %s", i, a.DiffIDs[i])
+		}
+	}
+}
+
+// Layers 0 and 3 are the same blob: it is left out only when neither is wanted.
+func TestWriteWithout(t *testing.T) {
+	b, _ := toPipe(t, options(t, layers(t)...))
+	a, err := Open(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for have, blobs := range []int{4, 4, 3, 2, 1, 0, 0} {
+		var out bytes.Buffer
+		if err := a.WriteWithout(&out, have); err != nil {
+			t.Fatal(err)
+		}
+		if have == 0 && !bytes.Equal(out.Bytes(), b) {
+			t.Error("the whole archive differs")
+		}
+		rest := &Archive{r: bytes.NewReader(out.Bytes()), byName: map[string]int{}}
+		if err := rest.scan(); err != nil || len(rest.files) != 5+blobs {
+			t.Errorf("have %d: %d entries, %v", have, len(rest.files), err)
+		}
+	}
+}
+
+func TestOpenFrom(t *testing.T) {
+	b, d := toPipe(t, options(t, layers(t)...))
+	for _, method := range []string{"none", "gzip", "zstd"} {
+		var z bytes.Buffer
+		w, err := compress.NewWriter(&z, method, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(b)
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "image")
+		if err := os.WriteFile(path, z.Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for _, r := range []io.Reader{&z, f} {
+			a, err := OpenFrom(r)
+			if err != nil {
+				t.Fatal(method, err)
+			}
+			var out bytes.Buffer
+			if err := a.WriteWithout(&out, 0); err != nil || a.Config != d.Config || !bytes.Equal(out.Bytes(), b) {
+				t.Errorf("%s: %v, %s", method, err, a.Config)
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// What "docker save" wrote before it had a layout: files of other names, and links between equal layers.
+func TestOpenSaved(t *testing.T) {
+	b := tarOf("aa/", "", "aa/layer.tar", "layer", "c0.json", `{"rootfs":{"diff_ids":["1","2"]}}`,
+		"manifest.json", `[{"Config":"c0.json","RepoTags":null,"Layers":["aa/layer.tar","bb/layer.tar"]}]`)
+	link, err := archive.AppendTarHeader(nil, &archive.TarEntry{Name: []byte("bb/layer.tar"), Target: []byte("../aa/layer.tar"), Kind: '2'})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := Open(bytes.NewReader(append(link, b...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Config != digestOf([]byte(`{"rootfs":{"diff_ids":["1","2"]}}`)) || a.Manifest != "" || !slices.Equal(a.DiffIDs, []string{"1", "2"}) {
+		t.Errorf("%+v", a)
+	}
+	var out bytes.Buffer
+	if err := a.WriteWithout(&out, 1); err != nil || !strings.Contains(out.String(), "aa/layer.tar\x00") {
+		t.Errorf("a blob that is still wanted is gone: %v", err)
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	b, _ := toPipe(t, options(t, pack(t, "a")))
+	for want, in := range map[string][]byte{
+		"is empty, not an image archive":                         nil,
+		"is not a tar archive":                                   bytes.Repeat([]byte("x"), 2048),
+		"is truncated":                                           b[:len(b)-endOfTar-100],
+		"truncated":                                              tarOf("a", "b")[:blockSize+1],
+		"old image format":                                       tarOf("aa/VERSION", "1.0", "aa/json", "{}", "repositories", "{}"),
+		"neither manifest.json nor index.json":                   tarOf("x", "y"),
+		"holds 0 images, not one":                                tarOf("manifest.json", "[]"),
+		"holds 2 images, not one":                                tarOf("manifest.json", "[{},{}]"),
+		`"manifest.json": unexpected end of JSON input`:          tarOf("manifest.json", "["),
+		`"c" is not in the archive`:                              tarOf("manifest.json", `[{"Config":"c"}]`),
+		`"d" is not a file`:                                      tarOf("manifest.json", `[{"Config":"d"}]`, "d/", ""),
+		"has 1 layers, but its config has 0":                     tarOf("manifest.json", `[{"Config":"c","Layers":["l"]}]`, "c", "{}"),
+		"does not have the digest that is its name":              bytes.Replace(b, []byte(`"linux"`), []byte(`"linus"`), 1),
+		`"" is not a sha256 digest`:                              tarOf("index.json", `{"manifests":[{}]}`),
+		`"sha256:../../../../etc/passwd" is not a sha256 digest`: tarOf("index.json", `{"manifests":[{"digest":"sha256:../../../../etc/passwd"}]}`),
+	} {
+		if _, err := Open(bytes.NewReader(in)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// Any bytes give an error or an archive that can be written whole and read again.
+func FuzzOpen(f *testing.F) {
+	b, _ := toPipe(f, options(f, pack(f, "a"), pack(f)))
+	f.Add(b)
+	f.Add(tarOf("c", `{"rootfs":{"diff_ids":["1"]}}`, "l", "", "manifest.json", `[{"Config":"c","Layers":["l"]}]`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		a, err := Open(bytes.NewReader(in))
+		if err != nil {
+			return
+		}
+		var out bytes.Buffer
+		if err := a.WriteWithout(&out, 0); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Open(bytes.NewReader(out.Bytes()))
+		if err != nil || again.Config != a.Config || !slices.Equal(again.DiffIDs, a.DiffIDs) {
+			t.Fatalf("%v", err)
+		}
+		if err := a.WriteWithout(io.Discard, len(a.DiffIDs)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Offsets must not overflow.
+func TestOpenHuge(t *testing.T) {
+	for size := int64(math.MaxInt64); size > math.MaxInt64-3*blockSize; size -= 100 {
+		b, err := archive.AppendTarHeader(nil, &archive.TarEntry{Name: []byte("a"), Kind: '0', Size: size})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(bytes.NewReader(append(b, tarOf("b", "c")...))); err == nil || err.Error() != "is truncated" {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}

@@ -1,0 +1,293 @@
+package image
+
+import (
+	"io"
+	"os"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Write writes the image to w as an archive, Hybrid or V1. To a regular file layers are copied in parallel,
+// each read once; to anything else they are hashed in parallel first and then copied in order, and copying
+// compares the hashes again.
+func Write(w io.Writer, o Options) (Digests, error) {
+	b, err := newBuild(o)
+	if err != nil {
+		return Digests{}, err
+	}
+	members := b.hybrid
+	if o.Format == V1 {
+		if b.ids, err = listIDs(o.Layers); err != nil {
+			return Digests{}, err
+		}
+		members = b.v1
+	}
+	done, err := b.recompress()
+	if err != nil {
+		return Digests{}, err
+	}
+	defer done()
+	if f, base, ok := seekable(w); ok {
+		err = b.place(f, base, members)
+	} else {
+		err = b.stream(w, members)
+	}
+	if err != nil || o.Format == V1 {
+		return Digests{}, err
+	}
+	return b.documents().Digests, nil
+}
+
+// A part is one entry of the archive: small data or a layer's blob.
+type part struct {
+	name  string
+	data  []byte
+	layer *layer
+}
+
+func (p *part) size() int64 {
+	if p.layer != nil {
+		return p.layer.size
+	}
+	return int64(len(p.data))
+}
+
+func (b *build) header(p part) []byte { return header(p.name, p.size(), max(b.Epoch.Unix(), 0)) }
+
+// hybrid lists the archive's entries: first what describes it, so that readers need not search, then each
+// blob once.
+func (b *build) hybrid() []part {
+	d := b.documents()
+	parts := []part{
+		{name: layoutFile, data: []byte(layoutText)},
+		{name: indexFile, data: d.index},
+		{name: savedFile, data: d.saved},
+		{name: blobDir + hex(d.Digests.Manifest), data: d.manifest},
+		{name: blobDir + hex(d.Digests.Config), data: d.config},
+	}
+	seen := map[string]bool{}
+	for _, l := range b.layers {
+		if l.digest == "" || !seen[l.digest] {
+			seen[l.digest] = true
+			parts = append(parts, part{name: blobDir + hex(l.digestOrBlank()), layer: l})
+		}
+	}
+	return parts
+}
+
+// seekable returns the file behind w and its offset, if w is a regular file that can be written in any order.
+func seekable(w io.Writer) (f *os.File, offset int64, ok bool) {
+	f, ok = w.(*os.File)
+	if !ok {
+		return nil, 0, false
+	}
+	fi, err := f.Stat()
+	if err != nil || !fi.Mode().IsRegular() {
+		return nil, 0, false
+	}
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_APPEND != 0 {
+		return nil, 0, false
+	}
+	offset, err = f.Seek(0, io.SeekCurrent)
+	return f, offset, err == nil
+}
+
+// place writes the archive into a file: layers where they belong, hashed on the way, then all the rest.
+// Sizes are known beforehand, and what the digests are does not change them. Layers of equal size may be
+// the same blob, so they are hashed first.
+func (b *build) place(f *os.File, base int64, parts func() []part) error {
+	if err := b.hash(b.ambiguous()); err != nil {
+		return err
+	}
+	at := base
+	var copies []func() error
+	for _, p := range parts() {
+		at += int64(len(b.header(p)))
+		if p.layer != nil {
+			w := io.NewOffsetWriter(f, at)
+			copies = append(copies, func() error { return p.layer.copy(w, b.Verify) })
+		}
+		at += p.size() + padding(p.size())
+	}
+	if err := parallel(copies); err != nil {
+		return err
+	}
+	return b.placeRest(f, base, parts())
+}
+
+// placeRest writes headers, small files, padding and the end of the archive, and leaves f's offset there.
+func (b *build) placeRest(f *os.File, at int64, parts []part) error {
+	put := func(text []byte) error {
+		_, err := f.WriteAt(text, at)
+		at += int64(len(text))
+		return err
+	}
+	for _, p := range parts {
+		text := b.header(p)
+		if p.layer == nil {
+			text = pad(append(text, p.data...))
+		}
+		if err := put(text); err != nil {
+			return err
+		}
+		if p.layer != nil {
+			at += p.size()
+			if err := put(make([]byte, padding(p.size()))); err != nil {
+				return err
+			}
+		}
+	}
+	if err := put(make([]byte, endOfTar)); err != nil {
+		return err
+	}
+	_, err := f.Seek(at, io.SeekStart)
+	return err
+}
+
+// stream writes the archive in order.
+func (b *build) stream(w io.Writer, parts func() []part) error {
+	if err := b.hash(b.unread()); err != nil {
+		return err
+	}
+	for _, p := range parts() {
+		text := b.header(p)
+		if p.layer == nil {
+			text = pad(append(text, p.data...))
+		}
+		if _, err := w.Write(text); err != nil {
+			return err
+		}
+		if p.layer == nil {
+			continue
+		}
+		// The check of the tar is done; the hash proves that these are the same bytes.
+		if err := p.layer.copy(w, false); err != nil {
+			return err
+		}
+		if _, err := w.Write(make([]byte, padding(p.size()))); err != nil {
+			return err
+		}
+	}
+	_, err := w.Write(make([]byte, endOfTar))
+	return err
+}
+
+// unread lists the layers whose digests are not known.
+func (b *build) unread() []*layer {
+	var unread []*layer
+	for _, l := range b.layers {
+		if l.digest == "" {
+			unread = append(unread, l)
+		}
+	}
+	return unread
+}
+
+// ambiguous lists the layers that may equal another one.
+func (b *build) ambiguous() []*layer {
+	count := map[int64]int{}
+	for _, l := range b.layers {
+		count[l.size]++
+	}
+	var all []*layer
+	for _, l := range b.unread() {
+		if count[l.size] > 1 {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+func (b *build) hash(layers []*layer) error {
+	var work []func() error
+	for _, l := range layers {
+		work = append(work, func() error { return l.copy(io.Discard, b.Verify) })
+	}
+	return parallel(work)
+}
+
+// parallel runs work on all processors, starts nothing after a failure, and returns the first one in the
+// order of work.
+func parallel(work []func() error) error {
+	errs := make([]error, len(work))
+	next := make(chan int)
+	var group sync.WaitGroup
+	var stop sync.Once
+	failed := make(chan struct{})
+	for range min(runtime.GOMAXPROCS(0), len(work)) {
+		group.Go(func() {
+			for i := range next {
+				if errs[i] = work[i](); errs[i] != nil {
+					stop.Do(func() { close(failed) })
+				}
+			}
+		})
+	}
+	for i := range work {
+		select {
+		case next <- i:
+			continue
+		case <-failed:
+		}
+		break
+	}
+	close(next)
+	group.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recompress brings the layers that are not compressed as wanted into a temporary file that has no name,
+// because their size must be known before the archive can begin. done closes it.
+func (b *build) recompress() (done func(), err error) {
+	var spool *os.File
+	done = func() {
+		if spool != nil {
+			spool.Close()
+		}
+	}
+	var end int64
+	for _, l := range b.layers {
+		if err := l.sniff(); err != nil {
+			done()
+			return nil, err
+		}
+		if l.method == b.Compress {
+			continue
+		}
+		if spool == nil {
+			if spool, err = tempFile(b.TempDir); err != nil {
+				return nil, err
+			}
+		}
+		if err := l.convert(spool, end, b.Compress, b.Verify); err != nil {
+			done()
+			return nil, err
+		}
+		end += l.size
+	}
+	return done, nil
+}
+
+// tempFile makes a file that is gone when it is closed, in dir or else where the system has such files.
+func tempFile(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, ".ctbox-")
+	if err != nil && dir != "" {
+		f, err = os.CreateTemp("", "ctbox-")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
