@@ -1,0 +1,190 @@
+package program
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+const (
+	headLen  = 256 // of a script the kernel reads this much (BINPRM_BUF_SIZE in linux/binfmts.h)
+	nesting  = 5   // interpreters that are scripts themselves, as fs/exec.c allows
+	binfmt   = "/proc/sys/fs/binfmt_misc/qemu-"
+	ptInterp = 3 // program header: path of the dynamic loader (elf(5))
+)
+
+var errNesting = errors.New("too many interpreters, each the script of the next")
+
+// machines are the values of e_machine (elf(5)) by the names that qemu's user emulators have.
+var machines = [...]struct {
+	machine      uint16
+	goarch, name string
+}{
+	{3, "386", "i386"},
+	{8, "mips", "mips"},
+	{20, "ppc", "ppc"},
+	{21, "ppc64le", "ppc64le"},
+	{22, "s390x", "s390x"},
+	{40, "arm", "arm"},
+	{62, "amd64", "x86_64"},
+	{183, "arm64", "aarch64"},
+	{243, "riscv64", "riscv64"},
+	{258, "loong64", "loongarch64"},
+}
+
+// Check returns why the program at path could not start: its script's interpreter or its dynamic loader
+// is not there, or it is for another kind of machine. It runs nothing, and does not look for shared libraries.
+func Check(path string) error { return check(path, nesting) }
+
+func check(path string, depth int) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrPermission) {
+		return nil // it may be executed without being read
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, headLen)
+	n, err := io.ReadFull(f, head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return err
+	}
+	head = head[:n]
+	switch {
+	case n == 0:
+		return errors.New("empty file")
+	case bytes.HasPrefix(head, []byte("#!")):
+		return script(head, depth)
+	case bytes.HasPrefix(head, []byte("\x7fELF")):
+		return elf(f, head)
+	case bytes.IndexByte(head, 0) < 0:
+		return nil // text without "#!": shells and execvp(3) hand it to sh
+	case runtime.GOOS == "darwin":
+		return nil // Mach-O
+	}
+	return errors.New("neither a script nor an ELF program")
+}
+
+// script follows the line "#! INTERPRETER [ARGUMENT]".
+func script(head []byte, depth int) error {
+	line, _, whole := bytes.Cut(head[2:], []byte("\n"))
+	// The kernel ends the interpreter at a tab too, and hands on all the rest as one argument.
+	interpreter, arg, _ := strings.Cut(strings.ReplaceAll(strings.Trim(string(line), " \t"), "\t", " "), " ")
+	switch {
+	case depth == 0:
+		return errNesting
+	case interpreter == "":
+		return errors.New("the first line names no interpreter")
+	case !whole && len(head) == headLen && !strings.ContainsAny(string(line), " \t"):
+		return errors.New("the first line is too long")
+	case strings.HasSuffix(interpreter, "\r") || strings.HasSuffix(arg, "\r") && filepath.Base(interpreter) == "env":
+		return errors.New("the first line ends in a carriage return")
+	case runnable(interpreter) != nil:
+		return fmt.Errorf("its interpreter %s is missing", interpreter)
+	}
+	if filepath.Base(interpreter) == "env" {
+		return envProgram(arg, depth)
+	}
+	return checkInterpreter(interpreter, depth)
+}
+
+func checkInterpreter(path string, depth int) error {
+	err := check(path, depth-1)
+	if err != nil && err != errNesting {
+		return fmt.Errorf("its interpreter %s cannot: %w", path, err)
+	}
+	return err
+}
+
+// envProgram looks for the program that env(1) would start. Options other than -S are left alone.
+func envProgram(arg string, depth int) error {
+	for word := range strings.FieldsSeq(strings.TrimPrefix(arg, "-S")) {
+		if strings.HasPrefix(word, "-") {
+			return nil
+		}
+		if strings.Contains(word, "=") {
+			continue
+		}
+		path, err := Look(word)
+		if err != nil {
+			return fmt.Errorf("its interpreter %s is missing", word)
+		}
+		return checkInterpreter(path, depth)
+	}
+	return nil
+}
+
+// elf checks the machine and the loader.
+func elf(f io.ReaderAt, head []byte) error {
+	if runtime.GOOS == "darwin" {
+		return errors.New("ELF is not this system's format")
+	}
+	if len(head) < 64 {
+		return errors.New("truncated ELF program")
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if head[5] == 2 {
+		order = binary.BigEndian
+	}
+	if err := native(order.Uint16(head[18:])); err != nil {
+		return err
+	}
+	loader, err := loader(f, head, order)
+	if err != nil {
+		return err
+	}
+	if loader != "" && !exists(loader) {
+		return fmt.Errorf("its loader %s is missing", loader)
+	}
+	return nil
+}
+
+// native accepts this machine, its 32-bit kin, and what an emulator is registered for (binfmt_misc).
+func native(machine uint16) error {
+	for _, m := range machines {
+		if m.machine != machine {
+			continue
+		}
+		kin := runtime.GOARCH == "amd64" && m.goarch == "386" || runtime.GOARCH == "arm64" && m.goarch == "arm"
+		if m.goarch == runtime.GOARCH || kin || exists(binfmt+m.name) {
+			return nil
+		}
+		return fmt.Errorf("it is for %s machines", m.name)
+	}
+	return fmt.Errorf("it is for another machine (ELF number %d)", machine)
+}
+
+// loader reads the path in the program header of type PT_INTERP; "" means a static program.
+func loader(f io.ReaderAt, head []byte, order binary.ByteOrder) (string, error) {
+	wide := head[4] == 2
+	phoff, size, count := int64(order.Uint32(head[28:])), order.Uint16(head[42:]), order.Uint16(head[44:])
+	if wide {
+		phoff, size, count = int64(order.Uint64(head[32:])), order.Uint16(head[54:]), order.Uint16(head[56:])
+	}
+	entry := make([]byte, max(56, int(size)))
+	for i := range int64(count) {
+		if _, err := f.ReadAt(entry[:size], phoff+i*int64(size)); err != nil {
+			return "", errors.New("truncated ELF program")
+		}
+		if order.Uint32(entry) != ptInterp {
+			continue
+		}
+		off, n := int64(order.Uint32(entry[4:])), uint64(order.Uint32(entry[16:]))
+		if wide {
+			off, n = int64(order.Uint64(entry[8:])), order.Uint64(entry[32:])
+		}
+		path := make([]byte, min(n, 4096)) // PATH_MAX
+		if _, err := f.ReadAt(path, off); err != nil {
+			return "", errors.New("truncated ELF program")
+		}
+		return string(bytes.TrimRight(path, "\x00")), nil
+	}
+	return "", nil
+}

@@ -1,0 +1,153 @@
+package program
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func write(t testing.TB, name, content string, mode os.FileMode) string {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestLook(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	os.Mkdir("bin", 0o777)
+	os.Mkdir("bin/sub", 0o777)
+	tool := write(t, filepath.Join(dir, "bin/tool"), "", 0o755)
+	write(t, "bin/plain", "", 0o644)
+	write(t, "here", "", 0o755)
+	for _, c := range []struct{ path, name, want string }{
+		{dir + "/bin", "tool", tool},
+		{dir + "/absent:" + dir + "/here:" + dir + "/bin", "tool", tool},
+		{dir + "/bin", "./here", "./here"},
+		{"", "bin/tool", "bin/tool"},
+		{"bin", "tool", ""},
+		{"::.:./bin", "tool", ""},
+		{".", "here", ""},
+		{"", "here", ""},
+		{dir + "/bin", "plain", ""},
+		{dir + "/bin", "sub", ""},
+		{dir + "/bin", "bin/plain", ""},
+		{dir + "/bin", "", ""},
+		{dir + "/bin", ".", ""},
+		{dir + "/bin", "..", ""},
+		{dir + "/bin/tool", "", ""},
+		{dir, "bin/sub", ""},
+	} {
+		t.Setenv("PATH", c.path)
+		got, err := Look(c.name)
+		if err == nil && got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("PATH=%s: %q is %q, %v; want %q", c.path, c.name, got, err, c.want)
+		}
+	}
+}
+
+// elf64 is a program of so many bytes whose only program header names a loader.
+func elf64(order binary.ByteOrder, machine uint16, loader string) string {
+	b := make([]byte, 64+56)
+	copy(b, "\x7fELF\x02\x01\x01")
+	if order == binary.ByteOrder(binary.BigEndian) {
+		b[5] = 2
+	}
+	order.PutUint16(b[18:], machine)
+	order.PutUint64(b[32:], 64)
+	order.PutUint16(b[54:], 56)
+	order.PutUint16(b[56:], 1)
+	order.PutUint32(b[64:], ptInterp)
+	order.PutUint64(b[64+8:], uint64(len(b)))
+	order.PutUint64(b[64+32:], uint64(len(loader)+1))
+	return string(b) + loader + "\x00"
+}
+
+// elf32 is elf64 of the other class.
+func elf32(machine uint16, loader string) string {
+	order := binary.LittleEndian
+	b := make([]byte, 52+32)
+	copy(b, "\x7fELF\x01\x01\x01")
+	order.PutUint16(b[18:], machine)
+	order.PutUint32(b[28:], 52)
+	order.PutUint16(b[42:], 32)
+	order.PutUint16(b[44:], 1)
+	order.PutUint32(b[52:], ptInterp)
+	order.PutUint32(b[52+4:], uint32(len(b)))
+	order.PutUint32(b[52+16:], uint32(len(loader)+1))
+	return string(b) + loader + "\x00"
+}
+
+func TestLoader(t *testing.T) {
+	for name, content := range map[string]string{
+		"64":  elf64(binary.LittleEndian, 62, "/lib/ld.so"),
+		"64b": elf64(binary.BigEndian, 22, "/lib/ld.so"),
+		"32":  elf32(3, "/lib/ld.so"),
+	} {
+		order := binary.ByteOrder(binary.LittleEndian)
+		if name == "64b" {
+			order = binary.BigEndian
+		}
+		got, err := loader(strings.NewReader(content), []byte(content), order)
+		if got != "/lib/ld.so" || err != nil {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		for n := 64; n < len(content); n++ {
+			if got, err := loader(strings.NewReader(content[:n]), []byte(content), order); err == nil {
+				t.Errorf("%s cut at %d: loader %q", name, n, got)
+			}
+		}
+	}
+}
+
+func TestCheckSelf(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(self); err != nil {
+		t.Error(err)
+	}
+	if err := Check(filepath.Join(t.TempDir(), "absent")); err == nil {
+		t.Error("no error for a program that is not there")
+	}
+}
+
+func TestFirstLine(t *testing.T) {
+	dir := t.TempDir()
+	for line, want := range map[string]string{
+		"#!/bin/sh":                             "",
+		"#!/bin/sh\n":                           "",
+		"#!\t /bin/sh -e -u\n":                  "",
+		"#!/bin/sh\t-e\n":                       "",
+		"#!/usr/bin/env -i sh\n":                "",
+		"#!/usr/bin/env\tno-such-shell\n":       "no-such-shell is missing",
+		"#!\n":                                  "names no interpreter",
+		"#! \t\n":                               "names no interpreter",
+		"#!/bin/sh\r\n":                         "carriage return",
+		"#!/usr/bin/env sh\r\n":                 "carriage return",
+		"#!/" + strings.Repeat("x", 300) + "\n": "first line is too long",
+		"#!/usr/bin/env no-such-shell\n":        "no-such-shell is missing",
+		"#!/no/such/shell\n":                    "/no/such/shell is missing",
+		"#!" + dir + "\n":                       "is missing",
+	} {
+		err := Check(write(t, filepath.Join(dir, "script"), line, 0o755))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%.40q: %v; want %q", line, err, want)
+		}
+	}
+}
+
+func FuzzELF(f *testing.F) {
+	f.Add([]byte(elf64(binary.LittleEndian, 62, "/lib/ld.so")))
+	f.Add([]byte(elf64(binary.BigEndian, 22, "")))
+	f.Add([]byte(elf32(3, "/lib/ld.so")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		elf(bytes.NewReader(b), b[:min(len(b), headLen)]) // must not panic
+	})
+}
