@@ -1,0 +1,132 @@
+package applets
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/ctbox/ctbox/applets/internal/archive"
+	"github.com/ctbox/ctbox/applets/internal/cli"
+	"github.com/ctbox/ctbox/applets/internal/list"
+	"github.com/ctbox/ctbox/applets/internal/output"
+)
+
+var fileids = cli.Applet{
+	Name:    "fileids",
+	Brief:   "make a list from a tree",
+	Example: "find . -print | LC_ALL=C sort | ctbox fileids >../tree.list",
+	New:     func() cli.Command { return new(fileidsCommand) },
+}
+
+// fileidsCommand reads names on standard input, or walks Dir. What is wrong with one name is reported and the rest
+// goes on, with status 1 at the end.
+type fileidsCommand struct {
+	Null          bool   `short:"0" help:"Names and records end in NUL, not newline."`
+	Directory     string `short:"C" placeholder:"DIR" help:"Names on standard input are relative to DIR."`
+	Owner         string `placeholder:"UID:GID" help:"Owner of everything, instead of the owners on disk."`
+	Jobs          uint   `short:"j" placeholder:"N" help:"Read N files at once; one for each processor if not given."`
+	OneFileSystem bool   `short:"x" help:"With DIR, do not go into other file systems."`
+	Output        string `short:"o" placeholder:"FILE" help:"Write FILE, whole or not at all."`
+	Dir           string `arg:"" optional:"" help:"Directory to list; without it, names come on standard input."`
+}
+
+func (c *fileidsCommand) Run(std cli.Stdio) error {
+	owner, err := parseOwner(c.Owner)
+	if err != nil {
+		return err
+	}
+	if os.Getenv("FAKEROOTKEY") != "" && owner == nil {
+		// This program makes its own system calls, so it sees through the library that fakeroot preloads.
+		return cli.Hint(errors.New("runs under fakeroot but cannot see its owners"), "give the owners with --owner=0:0, or edit the list")
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	top, err := archive.OpenDir(cmp.Or(c.Dir, c.Directory, "."))
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	debug.SetGCPercent(50) // of the heap, the names in a huge directory are nearly all: keep it from doubling
+	return output.Target{Path: c.Output, Stdout: std.Out}.Write(func(w io.Writer) error {
+		return c.list(std, top, owner, w)
+	})
+}
+
+func (c *fileidsCommand) check() error {
+	const mostJobs = 256 // each has a buffer and two descriptors
+	switch {
+	case c.Dir != "" && c.Directory != "":
+		return cli.Usagef("operand DIR and -C exclude each other")
+	case c.Dir == "" && c.OneFileSystem:
+		return cli.Usagef("-x needs the operand DIR")
+	case c.Jobs > mostJobs:
+		return cli.Usagef("-j: at most %d", mostJobs)
+	}
+	return nil
+}
+
+func (c *fileidsCommand) list(std cli.Stdio, top *archive.Dir, owner *archive.Owner, w io.Writer) error {
+	bad := false
+	var one sync.Mutex // the walk and the writing of the list both fail
+	fail := func(err error) {
+		one.Lock()
+		defer one.Unlock()
+		bad = true
+		std.Warn("%v", err)
+	}
+	identify := archive.Identify{
+		Open:    func() (archive.Source, error) { return top.Share(), nil },
+		Workers: int(c.Jobs),
+		Owner:   owner,
+		Null:    c.Null,
+		Write:   func(records []byte) error { _, err := w.Write(records); return err },
+		Fail:    fail,
+		Output:  w,
+	}
+	err := identify.Run(func(each func([]byte) error) error {
+		if c.Dir != "" {
+			return top.Walk(c.OneFileSystem, each, fail)
+		}
+		return eachName(std.In, c.Null, each)
+	})
+	if err == nil && bad {
+		return cli.ExitStatus(cli.Failed)
+	}
+	return err
+}
+
+func eachName(r io.Reader, null bool, each func([]byte) error) error {
+	names := list.NewNames("<stdin>", r, null)
+	for {
+		name, err := names.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = each(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func parseOwner(s string) (*archive.Owner, error) {
+	if s == "" {
+		return nil, nil
+	}
+	uid, gid, ok := strings.Cut(s, ":")
+	u, err1 := strconv.ParseUint(uid, 10, 32)
+	g, err2 := strconv.ParseUint(gid, 10, 32)
+	const nobody = 1<<32 - 1 // (uid_t)-1 is no owner
+	if !ok || err1 != nil || err2 != nil || u == nobody || g == nobody {
+		return nil, cli.Usagef("--owner: %q is not UID:GID in numbers", s)
+	}
+	return &archive.Owner{UID: uint32(u), GID: uint32(g)}, nil
+}

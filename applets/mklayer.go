@@ -1,0 +1,67 @@
+package applets
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+
+	"github.com/ctbox/ctbox/applets/internal/archive"
+	"github.com/ctbox/ctbox/applets/internal/cli"
+	"github.com/ctbox/ctbox/applets/internal/compress"
+	"github.com/ctbox/ctbox/applets/internal/list"
+	"github.com/ctbox/ctbox/applets/internal/output"
+)
+
+var mklayer = cli.Applet{
+	Name:    "mklayer",
+	Brief:   "pack a list as a tar layer",
+	Example: "ctbox mklayer -C tree -o app.layer app.list",
+	New:     func() cli.Command { return new(mklayerCommand) },
+}
+
+// mklayerCommand takes modes, owners, directories and device nodes from the list, content from Directory.
+type mklayerCommand struct {
+	Null        bool   `short:"0" help:"Records end in NUL, not newline."`
+	Directory   string `short:"C" placeholder:"DIR" default:"." help:"Names are relative to DIR."`
+	Output      string `short:"o" placeholder:"FILE" help:"Write FILE, whole or not at all."`
+	Compress    string `short:"z" enum:"none,gzip,zstd" default:"none" help:"Compress the layer."`
+	Mtime       string `enum:"epoch,clamp,keep" default:"epoch" help:"Times of modification: SOURCE_DATE_EPOCH or 0; the files' own, but no later than that; the files' own. Only the first makes the layer depend on the list alone."`
+	RootEntry   bool   `help:"Write an entry for the root directory, too."`
+	SkipSockets bool   `help:"Leave sockets out instead of failing."`
+	Quiet       bool   `short:"q" help:"Do not warn of directories that the list lacks."`
+	List        string `arg:"" optional:"" help:"List to pack; standard input if none or -."`
+}
+
+func (c *mklayerCommand) Run(std cli.Stdio) error {
+	times, err := archive.NewTimes(c.Mtime)
+	if err != nil {
+		return err
+	}
+	src, err := archive.OpenDir(c.Directory)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	in, err := list.Open(c.List, std.In, c.Null)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	layer := archive.Layer{
+		List: in, Source: src, Time: times, RootEntry: c.RootEntry, SkipSockets: c.SkipSockets, Warn: std.Warn,
+	}
+	if c.Quiet {
+		layer.Warn = func(string, ...any) {}
+	}
+	return output.Target{Path: c.Output, Stdout: std.Out, Binary: true}.Write(func(w io.Writer) error {
+		return c.elsewhere(compress.To(w, c.Compress, 0, layer.Write))
+	})
+}
+
+// elsewhere gives the likely cure where a name is missing: a list made by "fileids DIR" needs that DIR again.
+func (c *mklayerCommand) elsewhere(err error) error {
+	if c.Directory != "." || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return cli.Hint(err, "-C DIR says which directory the list is of")
+}
