@@ -1,0 +1,150 @@
+package tests
+
+import (
+	"encoding/json"
+	"io"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ctbox/ctbox"
+
+// A listed is what "go list -json" says of a package that ctbox links.
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+	Module     *struct{ Path string }
+}
+
+// linked lists the packages of the binary on one platform.
+func linked(t *testing.T, platform string) map[string]listed {
+	t.Helper()
+	goos, goarch, _ := strings.Cut(platform, "/")
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,Standard,Module", "../cmd/ctbox")
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]listed{}
+	for dec := json.NewDecoder(out); ; {
+		var p listed
+		if err := dec.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all[p.ImportPath] = p
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// importers lists who imports the packages that match, themselves apart.
+func importers(all map[string]listed, match func(string) bool) []string {
+	var found []string
+	for path, p := range all {
+		if !match(path) && slices.ContainsFunc(p.Imports, match) {
+			found = append(found, path)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+func is(path string) func(string) bool { return func(p string) bool { return p == path } }
+
+// within matches a package or module and all below it.
+func within(root string) func(string) bool {
+	return func(path string) bool { return path == root || strings.HasPrefix(path, root+"/") }
+}
+
+var platforms = []string{"linux/amd64", "darwin/arm64", "freebsd/amd64"}
+
+// Each outside module has one door.
+func TestOneImporter(t *testing.T) {
+	doors := map[string]string{
+		"github.com/alecthomas/kong":    module + "/applets/internal/cli",
+		"github.com/google/renameio":    module + "/applets/internal/output",
+		"github.com/klauspost/compress": module + "/applets/internal/compress",
+		module + "/applets":             module + "/cmd/ctbox",
+	}
+	for _, platform := range platforms {
+		all := linked(t, platform)
+		for root, door := range doors {
+			match := within(root)
+			if root == module+"/applets" {
+				match = is(root)
+			}
+			for _, who := range importers(all, match) {
+				if who != door {
+					t.Errorf("%s: %s imports %s; only %s may", platform, who, root, door)
+				}
+			}
+		}
+	}
+}
+
+// What enters the binary must earn it: a module stands for more than 300 lines that we should not write.
+func TestLinkedModules(t *testing.T) {
+	allowed := []string{
+		module,
+		"github.com/alecthomas/kong",
+		"github.com/google/renameio/v2",
+		"github.com/klauspost/compress",
+		"golang.org/x/sys",
+	}
+	for _, platform := range platforms {
+		modules := map[string]bool{}
+		for _, p := range linked(t, platform) {
+			if p.Module != nil {
+				modules[p.Module.Path] = true
+			}
+		}
+		for _, path := range slices.Sorted(maps.Keys(modules)) {
+			if !slices.Contains(allowed, path) {
+				t.Errorf("%s: %s is linked; imported by %q", platform, path,
+					importers(linked(t, platform), within(path)))
+			}
+		}
+		if !modules[module] {
+			t.Errorf("%s: %s itself is not there: %v", platform, module, modules)
+		}
+	}
+}
+
+// These cost megabytes and start-up time, or need a C library.
+func TestPackagesNotLinked(t *testing.T) {
+	for _, platform := range platforms {
+		all := linked(t, platform)
+		for _, path := range []string{"net/http", "text/template", "html/template", "plugin", "runtime/cgo"} {
+			if _, ok := all[path]; ok {
+				t.Errorf("%s: %s is linked; imported by %q", platform, path, importers(all, is(path)))
+			}
+		}
+	}
+}
+
+// archive/tar and modules import these, so they are there; but messages go through internal/cli, and the
+// names of users depend on the machine.
+func TestPackagesNotImported(t *testing.T) {
+	for _, platform := range platforms {
+		all := linked(t, platform)
+		for _, path := range []string{"log", "log/slog", "os/user"} {
+			for _, who := range importers(all, is(path)) {
+				if within(module)(who) {
+					t.Errorf("%s: %s imports %s", platform, who, path)
+				}
+			}
+		}
+	}
+}
