@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-
-	"golang.org/x/sys/unix"
 )
 
 // ReplaceDir calls fill with a new, empty directory beside path. When fill succeeds, everything in it is
@@ -109,15 +107,10 @@ func createDir(path string) (tmp string, lock *os.File, err error) {
 		if err != nil {
 			return "", nil, errors.Join(err, os.Remove(tmp))
 		}
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		_, gone := os.Lstat(tmp)
-		switch {
-		case err == nil && gone == nil:
+		if claim(lock) {
 			return tmp, lock, nil
-		case err != nil && !errors.Is(err, unix.EWOULDBLOCK):
-			return tmp, lock, nil // where a file system has no locks, sweep removes nothing either
 		}
-		lock.Close() // another writer's sweep came between its making and its lock
+		lock.Close()
 		os.Remove(tmp)
 	}
 }

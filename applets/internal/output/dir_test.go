@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -25,22 +24,6 @@ func fillWith(content string) func(string) error {
 	}
 }
 
-// only fails if dir holds anything but the names given.
-func only(t *testing.T, dir string, names ...string) {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, e := range entries {
-		got = append(got, e.Name())
-	}
-	if strings.Join(got, " ") != strings.Join(names, " ") {
-		t.Errorf("%s holds %q, want %q", dir, got, names)
-	}
-}
-
 func TestReplaceDir(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x")
@@ -51,18 +34,18 @@ func TestReplaceDir(t *testing.T) {
 		if b, err := os.ReadFile(filepath.Join(path, "mark")); err != nil || string(b) != content {
 			t.Errorf("%q, %v, want %q", b, err, content)
 		}
-		only(t, dir, "x")
+		wantNames(t, dir, "x")
 	}
 	if err := ReplaceDir(path, hasMark, func(string) error { return errors.New("no") }); err == nil || err.Error() != "no" {
 		t.Error(err)
 	}
-	only(t, dir, "x")
-	only(t, path, "mark", "sub")
+	wantNames(t, dir, "x")
+	wantNames(t, path, "mark", "sub")
 	empty := filepath.Join(dir, "y")
 	if err := errors.Join(os.Mkdir(empty, 0o777), ReplaceDir(empty+"/", hasMark, fillWith("y"))); err != nil {
 		t.Error(err)
 	}
-	only(t, empty, "mark", "sub")
+	wantNames(t, empty, "mark", "sub")
 }
 
 func TestReplaceDirRefuses(t *testing.T) {
@@ -78,8 +61,8 @@ func TestReplaceDirRefuses(t *testing.T) {
 			t.Errorf("%s: %v, filled: %v", path, err, filled)
 		}
 	}
-	only(t, dir, "file", "full")
-	only(t, full, "mine")
+	wantNames(t, dir, "file", "full")
+	wantNames(t, full, "mine")
 }
 
 // A link leads to what is replaced, and stays.
@@ -93,7 +76,7 @@ func TestReplaceDirLink(t *testing.T) {
 	if to, _ := os.Readlink(link); to != "real" || err != nil || string(b) != "b" {
 		t.Errorf("%q, %q, %v", to, b, err)
 	}
-	only(t, dir, "link", "real")
+	wantNames(t, dir, "link", "real")
 }
 
 // What a killed writer left is removed by the next one; what a living one works on is not.
@@ -114,7 +97,7 @@ func TestReplaceDirSweeps(t *testing.T) {
 	if err := ReplaceDir(filepath.Join(dir, "x"), hasMark, fillWith("x")); err != nil {
 		t.Fatal(err)
 	}
-	only(t, dir, filepath.Base(alive), "x")
+	wantNames(t, dir, filepath.Base(alive), "x")
 }
 
 // Systems without an exchange do it in steps, with the same result.
@@ -124,12 +107,12 @@ func TestSwap(t *testing.T) {
 	if err := errors.Join(os.Mkdir(a, 0o777), os.Mkdir(b, 0o777), fillWith("a")(a), swap(a, b)); err != nil {
 		t.Fatal(err)
 	}
-	only(t, a)
-	only(t, b, "mark", "sub")
+	wantNames(t, a)
+	wantNames(t, b, "mark", "sub")
 	if err := swap(a, filepath.Join(dir, "absent")); err == nil {
 		t.Error("no error")
 	}
-	only(t, dir, "a", "b")
+	wantNames(t, dir, "a", "b")
 }
 
 // What comes to be at the target while the new directory is filled is treated like what was there before.
@@ -142,7 +125,7 @@ func TestReplaceDirRace(t *testing.T) {
 	if b, e := os.ReadFile(filepath.Join(path, "mark")); err != nil || e != nil || string(b) != "second" {
 		t.Errorf("%v, %v, %q", err, e, b)
 	}
-	only(t, dir, "x")
+	wantNames(t, dir, "x")
 	mine := filepath.Join(path, "mine")
 	err = ReplaceDir(path, hasMark, func(tmp string) error {
 		return errors.Join(os.RemoveAll(path), os.MkdirAll(mine, 0o777), fillWith("third")(tmp))
@@ -150,6 +133,6 @@ func TestReplaceDirRace(t *testing.T) {
 	if err == nil {
 		t.Error("replaced what is not ours")
 	}
-	only(t, dir, "x")
-	only(t, path, "mine")
+	wantNames(t, dir, "x")
+	wantNames(t, path, "mine")
 }

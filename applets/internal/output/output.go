@@ -186,16 +186,22 @@ func create(path string) (*renameio.PendingFile, error) {
 		if err != nil {
 			return nil, &fs.PathError{Op: "create", Path: path, Err: cause(err)}
 		}
-		err = unix.Flock(int(t.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		_, gone := os.Lstat(t.Name())
-		switch {
-		case err == nil && gone == nil:
+		if claim(t.File) {
 			return t, nil
-		case err != nil && !errors.Is(err, unix.EWOULDBLOCK):
-			return t, nil // where a file system has no locks, sweep removes nothing either
 		}
-		t.Cleanup() // another writer's sweep came between its making and its lock
+		t.Cleanup()
 	}
+}
+
+// claim locks a new temporary file or directory. It reports false when another writer's sweep came between its making
+// and its lock.
+func claim(temp *os.File) bool {
+	err := unix.Flock(int(temp.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil {
+		return !errors.Is(err, unix.EWOULDBLOCK) // where a file system has no locks, sweep removes nothing either
+	}
+	_, gone := os.Lstat(temp.Name())
+	return gone == nil
 }
 
 // sweep removes temporary files that killed writers of path left: those whose lock is free.
