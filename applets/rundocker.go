@@ -11,6 +11,7 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/cli"
 	"github.com/ctbox/ctbox/applets/internal/engine"
 	"github.com/ctbox/ctbox/applets/internal/image"
+	"github.com/ctbox/ctbox/applets/internal/interrupt"
 )
 
 var rundocker = cli.Applet{
@@ -42,20 +43,7 @@ func (c *rundockerCommand) Run(std cli.Stdio) error {
 		return err
 	}
 	defer archive.Close()
-	ctx, stop := engine.Signals(context.Background())
-	defer stop()
-	if limit := time.Duration(c.Timeout); limit > 0 {
-		late := cli.WithStatus(cli.TimedOut, fmt.Errorf("timed out after %v", limit))
-		var cancel func()
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, late)
-		defer cancel()
-	}
-	err = c.run(ctx, std, archive)
-	var sig engine.Signal
-	if errors.As(err, &sig) {
-		sig.Raise()
-	}
-	return err
+	return interrupt.Run(time.Duration(c.Timeout), func(ctx context.Context) error { return c.run(ctx, std, archive) })
 }
 
 // open reads IMAGE's description. Standard input, and what is compressed, goes to a file without a name.

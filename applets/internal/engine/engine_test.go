@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ctbox/ctbox/applets/internal/cli"
+	"github.com/ctbox/ctbox/applets/internal/interrupt"
 )
 
 // A fake is an engine's command that plays a part and notes how it was called.
@@ -307,9 +308,9 @@ func TestLoadUnreadable(t *testing.T) {
 // TestLoadCancelled: a signal just before the client of load starts is not an error of that client.
 func TestLoadCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	cancel(Signal{2})
+	cancel(interrupt.Signal{Signal: 2})
 	f := newFake(t, nil)
-	if _, err := f.load(ctx, testImage("l1"), 0); !errors.Is(err, Signal{2}) || f.called("load") != nil {
+	if _, err := f.load(ctx, testImage("l1"), 0); !errors.Is(err, interrupt.Signal{Signal: 2}) || f.called("load") != nil {
 		t.Errorf("error %v, load %q", err, f.called("load"))
 	}
 }
@@ -543,14 +544,14 @@ func TestRunSignalled(t *testing.T) {
 	go func() {
 		for {
 			if _, err := os.Stat(filepath.Join(f.dir, "up")); err == nil {
-				cancel(Signal{15})
+				cancel(interrupt.Signal{Signal: 15})
 				return
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
 	}()
 	r, err := f.Run(ctx, Container{Stdout: io.Discard, Stderr: io.Discard})
-	if err != (Signal{15}) && !errors.Is(err, Signal{15}) {
+	if err != (interrupt.Signal{Signal: 15}) && !errors.Is(err, interrupt.Signal{Signal: 15}) {
 		t.Errorf("error %v", err)
 	}
 	if got := f.called("kill"); len(got) < 2 || got[0] != "kill --signal 15 "+r.Name || got[1] != "kill "+r.Name {
@@ -564,7 +565,7 @@ func TestRunEndsBeforeStart(t *testing.T) {
 	go func() {
 		for {
 			if _, err := os.Stat(filepath.Join(f.dir, "creating")); err == nil {
-				cancel(Signal{2})
+				cancel(interrupt.Signal{Signal: 2})
 				return
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -572,7 +573,7 @@ func TestRunEndsBeforeStart(t *testing.T) {
 	}()
 	_, err := f.Run(ctx, Container{Stdout: io.Discard, Stderr: io.Discard})
 	_, created := os.Stat(filepath.Join(f.dir, "created"))
-	if !errors.Is(err, Signal{2}) || created != nil || f.called("start") != nil || len(f.called("rm")) != 1 {
+	if !errors.Is(err, interrupt.Signal{Signal: 2}) || created != nil || f.called("start") != nil || len(f.called("rm")) != 1 {
 		t.Errorf("error %v, created %v, start %q, rm %q", err, created, f.called("start"), f.called("rm"))
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ctbox/ctbox/applets/internal/interrupt"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,7 +39,7 @@ type Result struct {
 }
 
 // Run creates, attaches to, starts and removes a container. It returns when the output was read to its end.
-// When ctx ends first, the container is killed and the error is ctx's cause; a Signal is passed to the
+// When ctx ends first, the container is killed and the error is ctx's cause; an interrupt.Signal is passed to the
 // container before that. An error that says the command could not be started has status 126 or 127.
 func (e *Engine) Run(ctx context.Context, c Container) (r Result, err error) {
 	name := "ctbox-" + strings.ToLower(rand.Text()[:16])
@@ -155,7 +156,7 @@ func (e *Engine) client(name string, c Container, stderr *os.File) (*exec.Cmd, e
 
 // stop ends the container: by the signal that ctbox got, then, when that was not heeded in time, by SIGKILL.
 func (e *Engine) stop(name string, cmd *exec.Cmd, cause error, exited <-chan struct{}) {
-	var sig Signal
+	var sig interrupt.Signal
 	if errors.As(cause, &sig) {
 		e.ask(context.Background(), e.answer, "kill", "--signal", strconv.Itoa(int(sig.Signal)), name)
 		if ended(exited, e.grace) {
