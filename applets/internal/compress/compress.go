@@ -29,7 +29,8 @@ type encoder interface {
 }
 
 // NewWriter returns a Writer of method "gzip", "zstd" or "none" that writes to w, which must not be used
-// otherwise until Close. Level 0 is the method's default; gzip has levels 1 to 9 (6 is the default), zstd
+// otherwise until Close. "gzip-member" is gzip with a single member, which is all that some readers read: the Linux
+// kernel, of an initrd. Level 0 is the method's default; gzip has levels 1 to 9 (6 is the default), zstd
 // 1 to 22 (3), of which this library tells four apart. "none" has no levels and ignores it.
 func NewWriter(w io.Writer, method string, level int) (*Writer, error) {
 	enc, err := newEncoder(w, method, level)
@@ -41,11 +42,15 @@ func NewWriter(w io.Writer, method string, level int) (*Writer, error) {
 
 func newEncoder(w io.Writer, method string, level int) (encoder, error) {
 	switch method {
-	case "gzip":
+	case "gzip", "gzip-member":
 		if level < 0 || level > 9 {
 			return nil, fmt.Errorf("gzip level %d: not 1 to 9", level)
 		}
-		return newMembers(w, level, runtime.GOMAXPROCS(0), layerSizes), nil
+		m := newMembers(w, level, runtime.GOMAXPROCS(0), layerSizes)
+		if method == "gzip-member" {
+			m.whole = new(whole)
+		}
+		return m, nil
 	case "zstd":
 		if level < 0 || level > 22 {
 			return nil, fmt.Errorf("zstd level %d: not 1 to 22", level)

@@ -2,10 +2,12 @@ package compress
 
 import (
 	"bytes"
+	"encoding/binary"
 	"hash/crc32"
 	"io"
 	"time"
 
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 )
 
@@ -43,16 +45,28 @@ type members struct {
 	filling *member
 	flying  []*member // being compressed, oldest first
 	spare   []*member
-	limit   int   // of len(flying)
-	marks   []int // offsets in filling of the boundaries, increasing
-	any     bool  // a member was begun
+	limit   int    // of len(flying)
+	marks   []int  // offsets in filling of the boundaries, increasing
+	any     bool   // a member was begun
+	whole   *whole // if not nil, all pieces are one member
 }
+
+// whole is what a single member has of its own.
+type whole struct {
+	begun bool
+	crc   uint32
+	size  uint32 // mod 2^32
+}
+
+// bareHeader begins a member (RFC 1952, 2.3): no name, no time, and 255 (unknown) as its system.
+var bareHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
 
 // A member is the memory for one piece of the stream, used again and again.
 type member struct {
 	in   []byte
 	out  bytes.Buffer
 	gzip *gzip.Writer
+	part *flate.Writer // instead, where the member is a part of a whole one
 	err  error
 	done chan struct{}
 }
@@ -110,6 +124,9 @@ func (m *members) Close() (err error) {
 			err = e
 		}
 	}
+	if err == nil && m.whole != nil {
+		err = m.write(m.whole.end())
+	}
 	return err
 }
 
@@ -154,7 +171,11 @@ func (m *members) moveMarks(at int) {
 func (m *members) start(p *member) {
 	m.any = true
 	m.flying = append(m.flying, p)
-	go p.compress(m.level)
+	if m.whole != nil {
+		go p.compressPart(m.level)
+	} else {
+		go p.compress(m.level)
+	}
 }
 
 // land waits for the oldest member and writes it, if write is set.
@@ -166,11 +187,56 @@ func (m *members) land(write bool) error {
 	if !write || p.err != nil {
 		return p.err
 	}
-	n, err := m.w.Write(p.out.Bytes())
-	if err == nil && n < p.out.Len() {
+	if m.whole != nil {
+		if err := m.write(m.whole.add(p.in)); err != nil {
+			return err
+		}
+	}
+	return m.write(p.out.Bytes())
+}
+
+func (m *members) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	n, err := m.w.Write(b)
+	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
 	}
 	return err
+}
+
+// add takes note of a part and returns what comes before it.
+func (w *whole) add(in []byte) (before []byte) {
+	w.crc = crc32.Update(w.crc, crc32.IEEETable, in)
+	w.size += uint32(len(in))
+	if !w.begun {
+		w.begun, before = true, bareHeader
+	}
+	return before
+}
+
+// end is an empty last block, with the codes that DEFLATE fixes (RFC 1951, 3.2.6), and the trailer.
+func (w *whole) end() []byte {
+	b := []byte{3, 0}
+	b = binary.LittleEndian.AppendUint32(b, w.crc)
+	return binary.LittleEndian.AppendUint32(b, w.size)
+}
+
+// compressPart makes blocks of which none is the last one, and which end with a byte.
+func (p *member) compressPart(level int) {
+	defer func() { p.done <- struct{}{} }()
+	p.out.Reset()
+	if p.part == nil {
+		if p.part, p.err = flate.NewWriter(&p.out, level); p.err != nil {
+			return
+		}
+	} else {
+		p.part.Reset(&p.out)
+	}
+	if _, p.err = p.part.Write(p.in); p.err == nil {
+		p.err = p.part.Flush()
+	}
 }
 
 // compress makes a member with a bare header: no name, no time, and 255 (unknown) as its system.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
@@ -22,17 +21,17 @@ const (
 // foreign are formats that are told apart from plain data only to refuse them. lzma's first bytes could
 // be a file's name in a tar, so it is not here.
 var foreign = [...]struct{ magic, name string }{
-	{"\xfd7zXZ\x00", "xz"},
-	{"\x04\x22\x4d\x18", "lz4"},
-	{"\x02\x21\x4c\x18", "lz4"}, // its legacy format, used for Linux kernels and initrds
+	{"\x04\x22\x4d\x18", "lz4 frame"},
+	{"\x89LZO", "lzo"},
 	{"LZIP\x01", "lzip"},
 	{"\x1f\x9d", "compress"},
 }
 
 // NewReader returns a reader of r's content and the method it found by r's first bytes: "gzip" (one or
-// more members, and nothing after them), "zstd" (one or more frames), or "none": r as it is. Other
-// compressions that it knows are an error that names them. Input that ends too early is
-// io.ErrUnexpectedEOF. Close frees the decoder; it does not close r.
+// more members, and nothing after them), "zstd" (one or more frames), "xz", "bzip2", "lz4" (one or more
+// streams, lz4's in its legacy format), or "none": r as it is. Other compressions that it knows are an
+// error that names them. Input that ends too early is io.ErrUnexpectedEOF. Close frees the decoder; it
+// does not close r.
 func NewReader(r io.Reader) (io.ReadCloser, string, error) {
 	src := &source{r: r}
 	br := bufio.NewReaderSize(src, 64<<10)
@@ -52,14 +51,17 @@ func NewReader(r io.Reader) (io.ReadCloser, string, error) {
 		zr.Multistream(false)
 		return &gzipReader{zr, br, src}, method, nil
 	case "zstd":
-		zr, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(mostWindow))
+		zr, err := newZstd(br)
 		if err != nil {
 			return nil, "", src.explain(method, err)
 		}
 		return &zstdReader{zr, src}, method, nil
 	}
-	return nil, "", fmt.Errorf("%s compression is not supported: unpack it first", method)
+	z, err := newStream(br, method)
+	if err != nil {
+		return nil, "", src.explain(method, err)
+	}
+	return &joined{z, br, method}, method, nil
 }
 
 // A source remembers why reading it failed, because that is no fault of the format.
@@ -78,20 +80,10 @@ func (s *source) Read(p []byte) (int, error) {
 
 // explain says what err, from a decoder, means for the user.
 func (s *source) explain(method string, err error) error {
-	var corrupt flate.CorruptInputError
-	switch {
-	case err == nil || err == io.EOF:
-		return err
-	case s.err != nil:
+	if err != nil && err != io.EOF && s.err != nil {
 		return s.err
-	case errors.Is(err, gzip.ErrHeader):
-		err = errors.New("not a valid header")
-	case errors.Is(err, gzip.ErrChecksum):
-		err = errors.New("checksum or length does not match")
-	case errors.As(err, &corrupt):
-		err = fmt.Errorf("corrupt data before byte %d", int64(corrupt))
 	}
-	return fmt.Errorf("%s: %w", method, err)
+	return describe(method, err)
 }
 
 // sniff names the format that data with this head has.
@@ -103,6 +95,10 @@ func sniff(head []byte) string {
 		return "zstd"
 	case len(head) >= 4 && head[0]&0xf0 == 0x50 && string(head[1:4]) == "\x2a\x4d\x18":
 		return "zstd" // a skippable frame comes first (RFC 8878, 3.1.2)
+	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
+		return "xz"
+	case bytes.HasPrefix(head, []byte(lz4Magic)):
+		return "lz4"
 	case isBzip2(head):
 		return "bzip2"
 	}
@@ -156,13 +152,58 @@ func (z *gzipReader) next() error {
 	case len(head) == 0:
 		return err
 	case sniff(head) != "gzip":
-		return errors.New("garbage after the last member")
+		return errors.New("gzip: garbage after the last member")
 	}
 	if err := z.decoder.Reset(z.br); err != nil {
 		return early(err)
 	}
 	z.decoder.Multistream(false)
 	return nil
+}
+
+// joined reads stream after stream of one method.
+type joined struct {
+	io.ReadCloser
+	br     *bufio.Reader
+	method string
+}
+
+func (z *joined) Read(p []byte) (int, error) {
+	for {
+		n, err := z.ReadCloser.Read(p)
+		if n > 0 && err == io.EOF {
+			return n, nil // the end is met again by the next Read
+		}
+		if err == io.EOF {
+			if err = z.next(); err == nil {
+				continue
+			}
+		}
+		return n, err
+	}
+}
+
+// next begins the next stream. xz allows padding before it (The .xz File Format 1.2.1, 2.2).
+func (z *joined) next() error {
+	head, err := z.br.Peek(4)
+	for z.method == "xz" && string(head) == "\x00\x00\x00\x00" {
+		z.br.Discard(len(head))
+		head, err = z.br.Peek(4)
+	}
+	if len(head) == 0 {
+		return err
+	}
+	if head, err = z.br.Peek(sniffLen); sniff(head) != z.method {
+		if err != nil && err != io.EOF {
+			return err
+		}
+		return fmt.Errorf("%s: garbage after the last stream", z.method)
+	}
+	next, err := newStream(z.br, z.method)
+	if err == nil {
+		z.ReadCloser = next
+	}
+	return err
 }
 
 // zstdReader has the Close of an io.Closer.
