@@ -13,13 +13,21 @@ import (
 )
 
 const (
-	headLen  = 256 // of a script the kernel reads this much (BINPRM_BUF_SIZE in linux/binfmts.h)
-	nesting  = 5   // interpreters that are scripts themselves, as fs/exec.c allows
-	binfmt   = "/proc/sys/fs/binfmt_misc/qemu-"
-	ptInterp = 3 // program header: path of the dynamic loader (elf(5))
+	headLen   = 256 // of a script the kernel reads this much (BINPRM_BUF_SIZE in linux/binfmts.h)
+	nesting   = 5   // interpreters that are scripts themselves, as fs/exec.c allows
+	binfmt    = "/proc/sys/fs/binfmt_misc/qemu-"
+	elfHeader = 64 // bytes; a program needs more
+	ptInterp  = 3  // program header: path of the dynamic loader (elf(5))
 )
 
-var errNesting = errors.New("too many interpreters, each the script of the next")
+// ErrCarriageReturn is the error for a script whose lines end as those of DOS do.
+var ErrCarriageReturn = errors.New("the first line ends in a carriage return")
+
+var (
+	errNesting   = errors.New("too many interpreters, each the script of the next")
+	errFormat    = errors.New("neither a script nor an ELF program")
+	errTruncated = errors.New("truncated ELF program")
+)
 
 // machines are the values of e_machine (elf(5)) by the names that qemu's user emulators have.
 var machines = [...]struct {
@@ -69,23 +77,60 @@ func check(path string, depth int) error {
 	case runtime.GOOS == "darwin":
 		return nil // Mach-O
 	}
-	return errors.New("neither a script nor an ELF program")
+	return errFormat
 }
 
-// script follows the line "#! INTERPRETER [ARGUMENT]".
-func script(head []byte, depth int) error {
+// Interpreter is the path of what the kernel starts in place of the program in f: the interpreter in the first line of
+// a script, or the loader of an ELF program, which is "" if it is static. Whether that is there, and for which
+// machine the program is, does not matter. What the kernel would not execute is an error.
+func Interpreter(f io.ReaderAt) (string, error) {
+	head := make([]byte, headLen)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	head = head[:n]
+	switch {
+	case n == 0:
+		return "", errors.New("empty file")
+	case bytes.HasPrefix(head, []byte("#!")):
+		interpreter, arg, err := firstLine(head)
+		if err == nil && strings.HasSuffix(arg, "\r") {
+			err = ErrCarriageReturn // shells take it for an option
+		}
+		return interpreter, err
+	case bytes.HasPrefix(head, []byte("\x7fELF")) && n < elfHeader:
+		return "", errTruncated
+	case bytes.HasPrefix(head, []byte("\x7fELF")):
+		return loader(f, head, byteOrder(head))
+	}
+	return "", errFormat
+}
+
+// firstLine reads the line "#! INTERPRETER [ARGUMENT]".
+func firstLine(head []byte) (interpreter, arg string, err error) {
 	line, _, whole := bytes.Cut(head[2:], []byte("\n"))
 	// The kernel ends the interpreter at a tab too, and hands on all the rest as one argument.
-	interpreter, arg, _ := strings.Cut(strings.ReplaceAll(strings.Trim(string(line), " \t"), "\t", " "), " ")
+	interpreter, arg, _ = strings.Cut(strings.ReplaceAll(strings.Trim(string(line), " \t"), "\t", " "), " ")
+	switch {
+	case interpreter == "":
+		err = errors.New("the first line names no interpreter")
+	case !whole && len(head) == headLen && !strings.ContainsAny(string(line), " \t"):
+		err = errors.New("the first line is too long")
+	case strings.HasSuffix(interpreter, "\r") || strings.HasSuffix(arg, "\r") && filepath.Base(interpreter) == "env":
+		err = ErrCarriageReturn
+	}
+	return interpreter, arg, err
+}
+
+// script follows the first line.
+func script(head []byte, depth int) error {
+	interpreter, arg, err := firstLine(head)
 	switch {
 	case depth == 0:
 		return errNesting
-	case interpreter == "":
-		return errors.New("the first line names no interpreter")
-	case !whole && len(head) == headLen && !strings.ContainsAny(string(line), " \t"):
-		return errors.New("the first line is too long")
-	case strings.HasSuffix(interpreter, "\r") || strings.HasSuffix(arg, "\r") && filepath.Base(interpreter) == "env":
-		return errors.New("the first line ends in a carriage return")
+	case err != nil:
+		return err
 	case runnable(interpreter) != nil:
 		return fmt.Errorf("its interpreter %s is missing", interpreter)
 	}
@@ -126,13 +171,10 @@ func elf(f io.ReaderAt, head []byte) error {
 	if runtime.GOOS == "darwin" {
 		return errors.New("ELF is not this system's format")
 	}
-	if len(head) < 64 {
-		return errors.New("truncated ELF program")
+	if len(head) < elfHeader {
+		return errTruncated
 	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if head[5] == 2 {
-		order = binary.BigEndian
-	}
+	order := byteOrder(head)
 	if err := native(order.Uint16(head[18:])); err != nil {
 		return err
 	}
@@ -144,6 +186,13 @@ func elf(f io.ReaderAt, head []byte) error {
 		return fmt.Errorf("its loader %s is missing", loader)
 	}
 	return nil
+}
+
+func byteOrder(head []byte) binary.ByteOrder {
+	if head[5] == 2 {
+		return binary.BigEndian
+	}
+	return binary.LittleEndian
 }
 
 // native accepts this machine, its 32-bit kin, and what an emulator is registered for (binfmt_misc).
@@ -171,7 +220,7 @@ func loader(f io.ReaderAt, head []byte, order binary.ByteOrder) (string, error) 
 	entry := make([]byte, max(56, int(size)))
 	for i := range int64(count) {
 		if _, err := f.ReadAt(entry[:size], phoff+i*int64(size)); err != nil {
-			return "", errors.New("truncated ELF program")
+			return "", errTruncated
 		}
 		if order.Uint32(entry) != ptInterp {
 			continue
@@ -182,7 +231,7 @@ func loader(f io.ReaderAt, head []byte, order binary.ByteOrder) (string, error) 
 		}
 		path := make([]byte, min(n, 4096)) // PATH_MAX
 		if _, err := f.ReadAt(path, off); err != nil {
-			return "", errors.New("truncated ELF program")
+			return "", errTruncated
 		}
 		return string(bytes.TrimRight(path, "\x00")), nil
 	}

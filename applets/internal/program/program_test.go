@@ -149,5 +149,33 @@ func FuzzELF(f *testing.F) {
 	f.Add([]byte(elf32(3, "/lib/ld.so")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		elf(bytes.NewReader(b), b[:min(len(b), headLen)]) // must not panic
+		Interpreter(bytes.NewReader(b))
 	})
+}
+
+// TestInterpreter: what the kernel would start, whether or not it is here and for which machine.
+func TestInterpreter(t *testing.T) {
+	for text, want := range map[string]string{
+		"#!/no/such/shell\n":                      "/no/such/shell",
+		"#! /bin/sh -e":                           "/bin/sh",
+		"#!/usr/bin/env no-such-shell\n":          "/usr/bin/env",
+		elf64(binary.LittleEndian, 62, "/l/d.so"): "/l/d.so",
+		elf64(binary.BigEndian, 22, "/l/d.so"):    "/l/d.so",
+		elf32(40, "/l/d.so"):                      "/l/d.so",
+		elf64(binary.LittleEndian, 183, ""):       "",
+		"":                                        "error: empty file",
+		"echo\n":                                  "error: neither a script nor an ELF program",
+		"#!\n":                                    "error: the first line names no interpreter",
+		"#!/bin/sh\r\n":                           "error: the first line ends in a carriage return",
+		"\x7fELF\x02\x01\x01":                     "error: truncated ELF program",
+		elf64(binary.LittleEndian, 62, "")[:70]:   "error: truncated ELF program",
+	} {
+		got, err := Interpreter(strings.NewReader(text))
+		if err != nil {
+			got = "error: " + err.Error()
+		}
+		if got != want {
+			t.Errorf("%.40q: %s, not %s", text, got, want)
+		}
+	}
 }
