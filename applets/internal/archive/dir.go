@@ -7,19 +7,29 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
 )
 
-// A Dir is a directory as a source. It keeps the last parent directory open, because names come sorted. It is not
-// safe for concurrent use: each worker takes its own.
+// A Dir is a directory as a source. It keeps the parents of the last names open, because names come sorted: as many as
+// there were calls at the same time.
 type Dir struct {
-	root   int    // descriptor of the directory itself
-	shared bool   // root belongs to another Dir
-	fd     int    // of the open parent, -1 if there is none
-	parent []byte // canonical name of the parent
+	root   int  // descriptor of the directory itself
+	shared bool // root belongs to another Dir
+
+	mu   sync.Mutex
+	idle []*parent // those used last come last
+	busy []*parent
+}
+
+// A parent is an open directory above the names that are looked at.
+type parent struct {
+	fd   int    // -1 if not open yet
+	name []byte // canonical
 }
 
 // OpenDir opens path, following symbolic links in path itself: the user named it.
@@ -28,62 +38,94 @@ func OpenDir(path string) (*Dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &Dir{root: fd, fd: -1}, nil
+	return &Dir{root: fd}, nil
 }
 
 // Share returns another Dir for the same directory, whatever its path names by now. d must be closed last.
-func (d *Dir) Share() *Dir { return &Dir{root: d.root, shared: true, fd: -1} }
+func (d *Dir) Share() *Dir { return &Dir{root: d.root, shared: true} }
 
 // Close releases the directory.
 func (d *Dir) Close() error {
-	d.forget()
+	for _, p := range append(d.idle, d.busy...) {
+		unix.Close(p.fd)
+	}
+	d.idle, d.busy = nil, nil
 	if d.shared {
 		return nil
 	}
 	return unix.Close(d.root)
 }
 
-func (d *Dir) forget() {
-	if d.fd >= 0 {
-		unix.Close(d.fd)
-	}
-	d.fd = -1
-}
-
-// at opens the parent of name and returns its descriptor, valid until the next call, with the last component.
+// at opens the parent of name and returns its descriptor, valid until release, with the last component.
 func (d *Dir) at(name []byte) (dirfd int, base string, err error) {
-	parent := list.Parent(name)
-	if parent == nil {
+	dir := list.Parent(name)
+	if dir == nil {
 		return d.root, list.Root, nil
 	}
-	base = string(name[len(parent)+1:])
-	if len(parent) == len(list.Root) {
+	base = string(name[len(dir)+1:])
+	if len(dir) == len(list.Root) {
 		return d.root, base, nil
 	}
-	if d.fd >= 0 && bytes.Equal(parent, d.parent) {
-		return d.fd, base, nil
+	p := d.take(dir)
+	if !bytes.Equal(p.name, dir) {
+		if err := d.enter(p, dir); err != nil {
+			return -1, "", err
+		}
 	}
-	if err := d.enter(parent); err != nil {
-		return -1, "", err
-	}
-	return d.fd, base, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.busy = append(d.busy, p)
+	return p.fd, base, nil
 }
 
-// enter makes parent the open parent. It starts from the one before where that lies above: in sorted names it often
-// does, and a deep tree then costs no more than a flat one.
-func (d *Dir) enter(parent []byte) error {
-	from, rest := d.root, parent[len("./"):]
-	if d.fd >= 0 && list.Below(parent, d.parent) {
-		from, rest = d.fd, parent[len(d.parent)+1:]
+// take takes the idle parent that is dir or lies above it, else the one that was used longest ago, else a new one.
+func (d *Dir) take(dir []byte) *parent {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.idle) == 0 {
+		return &parent{fd: -1}
+	}
+	best := 0
+	for i, p := range d.idle {
+		if bytes.Equal(p.name, dir) {
+			best = i
+			break
+		}
+		if list.Below(dir, p.name) {
+			best = i
+		}
+	}
+	p := d.idle[best]
+	d.idle = slices.Delete(d.idle, best, best+1)
+	return p
+}
+
+// release ends the use of a descriptor from at.
+func (d *Dir) release(dirfd int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := slices.IndexFunc(d.busy, func(p *parent) bool { return p.fd == dirfd })
+	if i >= 0 { // it is not the root
+		d.idle = append(d.idle, d.busy[i])
+		d.busy = slices.Delete(d.busy, i, i+1)
+	}
+}
+
+// enter makes p the directory dir, or closes it. It starts from the one before where that lies above: in sorted names
+// it often does, and a deep tree then costs no more than a flat one.
+func (d *Dir) enter(p *parent, dir []byte) error {
+	from, rest := d.root, dir[len("./"):]
+	if p.fd >= 0 && list.Below(dir, p.name) {
+		from, rest = p.fd, dir[len(p.name)+1:]
 	}
 	fd, err := openLong(from, rest)
-	d.forget()
+	if p.fd >= 0 {
+		unix.Close(p.fd)
+	}
 	if errors.Is(err, unix.ELOOP) {
 		return ErrSymlink
 	}
-	if err == nil {
-		d.fd, d.parent = fd, append(d.parent[:0], parent...)
-	}
+	p.fd, p.name = fd, append(p.name[:0], dir...)
 	return err
 }
 
@@ -113,6 +155,7 @@ func (d *Dir) open(name []byte) (int, error) {
 	if err != nil {
 		return -1, err
 	}
+	defer d.release(at)
 	return retry(func() (int, error) {
 		return unix.Openat(at, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
@@ -124,6 +167,7 @@ func (d *Dir) Stat(name []byte) (Stat, error) {
 	if err != nil {
 		return Stat{}, err
 	}
+	defer d.release(at)
 	return statAt(at, base)
 }
 
@@ -158,6 +202,7 @@ func (d *Dir) Readlink(name []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer d.release(at)
 	for size := 256; ; size *= 4 {
 		buf := make([]byte, size)
 		n, err := retry(func() (int, error) { return unix.Readlinkat(at, base, buf) })
@@ -180,6 +225,7 @@ func (d *Dir) Open(name []byte, st Stat) (Content, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer d.release(at)
 	fd, err := openFile(at, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, st.UID)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, ErrRacing // it is a symbolic link now
@@ -238,6 +284,7 @@ func (d *Dir) Xattrs(name []byte) ([]Xattr, error) {
 		if err != nil {
 			return nil, err
 		}
+		defer d.release(at)
 		return xattrs(pathXattrs(at, base))
 	}
 	if err != nil {

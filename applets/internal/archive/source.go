@@ -12,6 +12,7 @@ import (
 )
 
 // A Source is a tree of files: a directory, and whatever else can answer these questions. Names are canonical.
+// All but Close may be called from several goroutines at once.
 type Source interface {
 	// Stat describes the name itself, never what a symbolic link points at.
 	Stat(name []byte) (Stat, error)
@@ -65,10 +66,12 @@ func drain(c io.Reader, size int64, h hash.Hash, buf []byte) error {
 	return atEnd(c)
 }
 
-// take reads some bytes into p and h.
+// take reads some bytes into p, and into h if it is not nil.
 func take(c io.Reader, p []byte, h hash.Hash) (int, error) {
 	n, err := c.Read(p)
-	h.Write(p[:n])
+	if h != nil {
+		h.Write(p[:n])
+	}
 	switch {
 	case n > 0:
 		return n, nil

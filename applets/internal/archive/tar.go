@@ -57,55 +57,28 @@ type TarEntry struct {
 // Names are bytes. One that fits goes into the ustar header as it is, whatever its encoding: GNU tar, bsdtar, busybox,
 // Python and Go all read it back, while a PAX path that is not ASCII makes bsdtar fail in other locales.
 type TarWriter struct {
-	w    io.Writer
-	buf  []byte // the first n bytes are to be written
-	n    int
+	buffer
 	head []byte
-	mark func() // tells a compressor where an entry begins
 }
 
 // NewTarWriter writes to w. If w has a method Boundary, it is called before each entry.
-func NewTarWriter(w io.Writer) *TarWriter {
-	t := &TarWriter{w: w, buf: make([]byte, 512<<10)}
-	if m, ok := w.(interface{ Boundary() }); ok {
-		t.mark = m.Boundary
-	}
-	return t
-}
+func NewTarWriter(w io.Writer) *TarWriter { return &TarWriter{buffer: newBuffer(w)} }
 
 // Header writes the header of an entry. For a regular file, Content must follow.
 func (t *TarWriter) Header(e *TarEntry) error {
-	if t.mark != nil {
-		if err := t.flush(); err != nil {
-			return err
-		}
-		t.mark()
+	err := t.begin()
+	if err != nil {
+		return err
 	}
-	var err error
 	if t.head, err = AppendTarHeader(t.head[:0], e); err != nil {
 		return err
 	}
 	return t.write(t.head)
 }
 
-// Content copies exactly size bytes of c, adds them to h, and fills up the last block. It reads into the free end of
-// the buffer, so that content is copied only once.
+// Content copies exactly size bytes of c, adds them to h if that is not nil, and fills up the last block.
 func (t *TarWriter) Content(c io.Reader, size int64, h hash.Hash) error {
-	const enough = 64 << 10
-	for left := size; left > 0; {
-		if len(t.buf)-t.n < enough {
-			if err := t.flush(); err != nil {
-				return err
-			}
-		}
-		n, err := take(c, t.buf[t.n:min(int64(len(t.buf)), int64(t.n)+left)], h)
-		if err != nil {
-			return err
-		}
-		t.n += n
-		left -= int64(n)
-	}
-	if err := atEnd(c); err != nil {
+	if err := t.copy(c, size, h); err != nil {
 		return err
 	}
 	return t.write(zeros[:TarPadding(size)])
@@ -117,26 +90,6 @@ func (t *TarWriter) Close() error {
 		return err
 	}
 	return t.flush()
-}
-
-func (t *TarWriter) write(p []byte) error {
-	for len(p) > 0 {
-		if t.n == len(t.buf) {
-			if err := t.flush(); err != nil {
-				return err
-			}
-		}
-		n := copy(t.buf[t.n:], p)
-		t.n += n
-		p = p[n:]
-	}
-	return nil
-}
-
-func (t *TarWriter) flush() error {
-	_, err := t.w.Write(t.buf[:t.n])
-	t.n = 0
-	return err
 }
 
 // AppendTarHeader appends the header of an entry to b: one block, with a PAX header before it if that cannot hold all.

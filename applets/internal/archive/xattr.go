@@ -45,7 +45,7 @@ func xattrs(read xattrReader) ([]Xattr, error) {
 			attrs = append(attrs, Xattr{name, normal(name, value)})
 		}
 	})
-	slices.SortFunc(attrs, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(attrs, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
 	return attrs, err
 }
 

@@ -194,8 +194,14 @@ func lastSpace(text []byte) int {
 }
 
 // Wrap says where in the list err happened: file, line and name of the last record.
-func (s *Scanner) Wrap(err error) error {
-	return s.split.wrap(fmt.Errorf("%s: %w", Quote(s.rec.Name), err))
+func (s *Scanner) Wrap(err error) error { return s.WrapAt(s.split.line, s.rec.Name, err) }
+
+// Line is the number of the last record, from 1.
+func (s *Scanner) Line() int { return s.split.line }
+
+// WrapAt is Wrap for a record that Next has gone on from. It may be called while Next runs.
+func (s *Scanner) WrapAt(line int, name []byte, err error) error {
+	return fmt.Errorf("%s:%d: %s: %w", s.split.file, line, Quote(name), err)
 }
 
 // order checks that names come strictly increasing by their bytes.

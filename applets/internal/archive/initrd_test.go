@@ -1,0 +1,197 @@
+package archive
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ctbox/ctbox/applets/internal/list"
+)
+
+// packInitrd makes an initrd of records that end in NUL.
+func packInitrd(t testing.TB, dir, records string, options ...func(*Initrd)) ([]byte, error) {
+	t.Helper()
+	in, err := list.Open("-", strings.NewReader(records), true)
+	must(t, err)
+	defer in.Close()
+	i := Initrd{List: in, Source: openDir(t, dir), Warn: func(string, ...any) {}}
+	for _, set := range options {
+		set(&i)
+	}
+	var out bytes.Buffer
+	err = i.Write(&out)
+	return out.Bytes(), err
+}
+
+// showNewc is what is in an initrd, one entry a line.
+func showNewc(t testing.TB, b []byte) string {
+	t.Helper()
+	var s strings.Builder
+	for _, e := range readNewc(t, b) {
+		fmt.Fprintf(&s, "%d %s %o*%d %d:%d %d,%d %d>%s\n", e.Ino, e.Name, e.Mode, e.Nlink, e.UID, e.GID, e.Major, e.Minor, e.Time, e.content)
+	}
+	return s.String()
+}
+
+// TestInitrdKinds packs a line of every kind; what can come from the list alone is not on disk.
+func TestInitrdKinds(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "f", "text")
+	write(t, dir, "suid", "")
+	must(t, os.Symlink("text", filepath.Join(dir, "l")))
+	got, err := packInitrd(t, dir, nul(
+		". 0040711-1-2-0", "./.wh.a 0010600-0-0-0", "./b 0060660-0-6-0-rdev=8:17", "./c 0020666-0-0-0-rdev=0:0", "./d 0041777-5-5-0",
+		"./d-x 0010600-0-0-0", "./d/TRAILER!!! 0010600-0-0-0", "./f 0100640-7-3000000-"+sumText,
+		"./g 0100640-7-3000000-"+sumText+"-link=./f", "./l 0120777-0-0-"+sumText, "./suid 0106755-0-0-"+sumEmpty),
+		func(i *Initrd) { i.Time.Epoch = 12 })
+	must(t, err)
+	want := `1 . 40711*2 1:2 0,0 12>
+2 .wh.a 10600*1 0:0 0,0 12>
+3 b 60660*1 0:6 8,17 12>
+4 c 20666*1 0:0 0,0 12>
+5 d 41777*2 5:5 0,0 12>
+6 d-x 10600*1 0:0 0,0 12>
+7 d/TRAILER!!! 10600*1 0:0 0,0 12>
+8 f 100640*2 7:3000000 0,0 12>text
+8 g 100640*2 7:3000000 0,0 12>
+9 l 120777*1 0:0 0,0 12>text
+10 suid 106755*1 0:0 0,0 12>
+`
+	if got := showNewc(t, got); got != want {
+		t.Errorf("\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestInitrdRefuses what a layer can have and an initrd cannot; tests/mkinitrd/errors.txtar has more.
+func TestInitrdRefuses(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "f", "text")
+	must(t, os.Symlink(strings.Repeat("x", 4095), filepath.Join(dir, "l")))
+	deep := "." + strings.Repeat("/d", 2049)
+	var parents []string
+	for n := 3; n <= len(deep); n += 2 {
+		parents = append(parents, deep[:n]+" 0040755-0-0-0")
+	}
+	for records, want := range map[string]string{
+		"":                               "the list is empty (--allow-empty makes an empty initrd)",
+		nul("./a -"):                     "<stdin>:1: ./a: an initrd cannot delete names",
+		nul("./a/b -"):                   "<stdin>:1: ./a/b: an initrd cannot delete names",
+		nul("./dev 0120777-0-0-" + sumD): "<stdin>:1: ./dev: must be a directory: the kernel has one there, which this would not replace",
+		nul("./x 0040755-0-0-0", "./z"):  "<stdin>:2: ./z: no ID",
+		nul(parents...):                  fmt.Sprintf("<stdin>:2049: %s: %v", list.Quote(deep), errNewcName),
+		nul("./f"+textID, "./g"+textID+"-link=./f", "./h 0100600-0-0-"+sumText+"-link=./f"): "<stdin>:3: ./h: is a hard link to a name with another mode, owner or content",
+	} {
+		if _, err := packInitrd(t, dir, records); fmt.Sprint(err) != want {
+			t.Errorf("%.60q:\n%.200v\nwant\n%.200s", records, err, want)
+		}
+	}
+	if _, err := packInitrd(t, dir, nul(parents[:2048]...)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestInitrdLinks: names of a group that are in the list have one inode and the right count; others are copies.
+func TestInitrdLinks(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b", "c d", "e"} {
+		write(t, dir, name, "text")
+	}
+	for records, want := range map[string]string{
+		nul("./a"+textID, "./b"+textID+"-link=./a", "./c d"+textID+"-link=./a"):                             "a1*3=text b1*3= c d1*3= ",
+		nul("./b"+textID+"-link=./a", "./c d"+textID+"-link=./a"):                                           "b1*1=text c d2*1=text ",
+		nul("./a"+textID+"-link=./b", "./b"+textID):                                                         "a1*1=text b2*1=text ",
+		nul("./a"+textID+"-link=./a", "./b"+textID):                                                         "a1*1=text b2*1=text ",
+		nul("./a"+textID+"-link=./b", "./b"+textID, "./c d"+textID+"-link=./b"):                             "a1*1=text b2*2=text c d2*2= ",
+		nul("./c d"+textID, "./d"+textID+"-link=./c%20d"):                                                   "c d1*2=text d1*2= ",
+		nul("./a 0040755-0-0-0", "./b"+textID+"-link=./a"):                                                  "a1*2= b2*1=text ",
+		nul("./a"+textID, "./b"+textID, "./c d"+textID+"-link=./a", "./e"+textID, "./f"+textID+"-link=./b"): "a1*2=text b2*2=text c d1*2= e3*1=text f2*2= ",
+	} {
+		got, err := packInitrd(t, dir, records)
+		must(t, err)
+		var s strings.Builder
+		for _, e := range readNewc(t, got) {
+			fmt.Fprintf(&s, "%s%d*%d=%s ", e.Name, e.Ino, e.Nlink, e.content)
+		}
+		if s.String() != want {
+			t.Errorf("%q: %q, not %q", records, s.String(), want)
+		}
+	}
+}
+
+// TestInitrdTimes: those of --mtime, also for what may be missing on disk.
+func TestInitrdTimes(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Chtimes(write(t, dir, "f", "text"), time.Time{}, time.Unix(1<<32-1, 5e8)))
+	records := nul("./f"+textID, "./none 0040755-0-0-0")
+	for rule, want := range map[TimeRule]string{Fixed: "7 7 ", Clamp: "7 7 ", Keep: "4294967295 7 "} {
+		got, err := packInitrd(t, dir, records, func(i *Initrd) { i.Time = Times{rule, 7} })
+		must(t, err)
+		var s strings.Builder
+		for _, e := range readNewc(t, got) {
+			fmt.Fprint(&s, e.Time, " ")
+		}
+		if s.String() != want {
+			t.Errorf("rule %d: %s", rule, s.String())
+		}
+	}
+}
+
+// TestInitrdInit: the added program is at its place in the order of names, wherever that is.
+func TestInitrdInit(t *testing.T) {
+	dir := t.TempDir()
+	path := write(t, dir, "program", string([]byte("\x7fELF\x02\x01\x01"))+strings.Repeat("\x00", 100))
+	must(t, os.Chmod(path, 0o700))
+	for records, want := range map[string]string{
+		"": "rdinit ", nul("./a 0040755-0-0-0"): "a rdinit ", nul("./s 0040755-0-0-0"): "rdinit s ",
+		nul("./rdini 0040755-0-0-0", "./rdinit-x 0040755-0-0-0"): "rdini rdinit rdinit-x ",
+	} {
+		f, err := OpenInit(path)
+		must(t, err)
+		got, err := packInitrd(t, dir, records, func(i *Initrd) { i.Init, i.AllowEmpty, i.Time.Epoch = f, true, 9 })
+		must(t, err)
+		var s strings.Builder
+		for _, e := range readNewc(t, got) {
+			s.WriteString(string(e.Name) + " ")
+			if string(e.Name) == "rdinit" && (e.Mode != 0o100755 || e.UID != 0 || e.Time != 9 || e.Size != 107) {
+				t.Errorf("%+v", e)
+			}
+		}
+		if s.String() != want {
+			t.Errorf("%q: %s", records, s.String())
+		}
+		f.Close()
+	}
+}
+
+// TestFollow finds programs in the guest through links that only the list and its source know.
+func TestFollow(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "usr/bin/sh", "text")
+	for name, target := range map[string]string{
+		"bin": "usr/bin", "abs": "/usr/bin", "usr/up": "../bin/sh", "loop": "loop", "usr/bin/dot": ".//./sh", "out": "../../../usr",
+	} {
+		must(t, os.Symlink(target, filepath.Join(dir, name)))
+	}
+	in, err := list.Open("-", strings.NewReader(identifyDir(t, dir)), true)
+	must(t, err)
+	defer in.Close()
+	i := Initrd{List: in, Source: openDir(t, dir)}
+	for path, want := range map[string]string{
+		"/usr/bin/sh": "./usr/bin/sh", "/bin/sh": "./usr/bin/sh", "bin/sh": "./usr/bin/sh", "/abs/dot": "./usr/bin/sh",
+		"/usr/up": "./usr/bin/sh", "/usr/bin": "./usr/bin", "/out/bin/sh": "./usr/bin/sh", "//usr/./bin/sh": "./usr/bin/sh",
+		"/none": "", "/usr/bin/sh/x": "", "/bin/none": "", "/loop": "", "/loop/x": "", "/": "", "/usr/bin/s": "",
+	} {
+		rec, err := i.follow(path)
+		got := ""
+		if err == nil {
+			got = string(rec.Name)
+		}
+		if got != want {
+			t.Errorf("%s leads to %q, %v", path, got, err)
+		}
+	}
+}

@@ -1,0 +1,395 @@
+package archive
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"runtime"
+	"sync"
+
+	"github.com/ctbox/ctbox/applets/internal/list"
+)
+
+// A lookahead goes through a list and brings, with each record, what the source holds of it, proven. Workers look at
+// records ahead of their use, several at once; they are used one after another in list order, so the first error in
+// that order is the one that is told.
+//
+// Memory is a fixed number of pages, each with room for the content of small files. A larger file is read when its
+// turn comes (see stream). What it keeps beyond that is the first names of groups of hard links.
+type lookahead struct {
+	list   *list.Input
+	source Source
+	xattrs bool // extended attributes are wanted, and proven
+	times  bool // what has no content is looked up too, for its time
+
+	links  map[string]*linked // what -link= fields of the list name
+	stream stream
+	stop   chan struct{}
+}
+
+// A page holds so many records, or records of so many bytes, and so many bytes of the files that they name: enough to
+// make hand-over cheap, few enough to share work fairly.
+const (
+	pageRecords = 32
+	pageText    = 64 << 10
+	pageContent = 1 << 20
+
+	mostLookers = 4 // workers; more would only wait for the one who writes
+)
+
+// linked is the first name of a group of hard links, if its record comes with content.
+type linked struct {
+	present bool
+	id      list.ID // without Link
+	chain   bool    // it had one
+	names   uint32  // in the list
+	ino     uint32  // in a newc archive
+}
+
+// An item is a record and what the source holds of it.
+type item struct {
+	list.Record
+	line   int
+	group  *linked // for the first name of a group of hard links
+	link   *linked // for later names: the first, whose content is theirs
+	onDisk bool    // st is known
+	st     Stat
+	attrs  []Xattr
+	target []byte // of a symbolic link
+	loaded bool   // content is known
+	data   []byte
+	err    error // of the source
+}
+
+type page struct {
+	items []item
+	text  []byte // what the records consist of
+	room  []byte // for content
+	err   error  // the list goes wrong after these records
+	done  chan struct{}
+}
+
+// run calls each with every item, in list order. An item is valid until each returns.
+func (l *lookahead) run(each func(*item) error) error {
+	if err := l.findLinks(); err != nil {
+		return err
+	}
+	lookers := min(runtime.GOMAXPROCS(0), mostLookers)
+	pages := lookers + 3
+	l.stop = make(chan struct{})
+	free, work, ordered := make(chan *page, pages), make(chan *page, pages), make(chan *page, pages)
+	for range pages {
+		free <- &page{done: make(chan struct{}, 1)}
+	}
+	scan := l.list.Scan()
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer close(l.stop)
+	for range lookers {
+		running.Go(func() { l.work(work) })
+	}
+	running.Go(func() {
+		defer close(work)
+		defer close(ordered)
+		l.plan(scan, free, work, ordered)
+	})
+	for p := range ordered {
+		<-p.done
+		if err := p.use(scan, each); err != nil {
+			return err
+		}
+		free <- p
+	}
+	return nil
+}
+
+// use calls each for the items of a page.
+func (p *page) use(scan *list.Scanner, each func(*item) error) error {
+	for i := range p.items {
+		if err := each(&p.items[i]); err != nil {
+			return scan.WrapAt(p.items[i].line, p.items[i].Name, err)
+		}
+	}
+	return p.err
+}
+
+// findLinks learns which names later records link to, so that only those are remembered, and by how many.
+func (l *lookahead) findLinks() error {
+	any, err := l.list.HasLinks()
+	if err != nil || !any {
+		return err
+	}
+	l.links = map[string]*linked{}
+	for scan := l.list.Scan(); ; {
+		rec, err := scan.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if rec.ID.Link == nil {
+			continue
+		}
+		first := l.links[string(rec.ID.Link)]
+		if first == nil {
+			first = &linked{names: 1}
+			l.links[string(rec.ID.Link)] = first
+		}
+		if bytes.Compare(rec.ID.Link, rec.Name) < 0 {
+			first.names++
+		}
+	}
+}
+
+// plan fills pages with the records of the list, in order.
+func (l *lookahead) plan(scan *list.Scanner, free <-chan *page, work, ordered chan<- *page) {
+	for more := true; more; {
+		var p *page
+		select {
+		case p = <-free:
+		case <-l.stop:
+			return
+		}
+		var needed bool
+		needed, more = l.fill(p, scan)
+		ordered <- p
+		if needed {
+			work <- p
+		} else {
+			p.done <- struct{}{}
+		}
+	}
+}
+
+// fill fills one page. It reports whether the source must be asked for any of it, and whether there may be more records.
+func (l *lookahead) fill(p *page, scan *list.Scanner) (needed, more bool) {
+	p.items, p.text, p.err = p.items[:0], p.text[:0], nil
+	for len(p.items) < pageRecords && len(p.text) < pageText {
+		rec, err := scan.Next()
+		if err != nil {
+			if err != io.EOF {
+				p.err = err
+			}
+			return needed, false
+		}
+		it := p.add(rec)
+		it.line = scan.Line()
+		l.place(it)
+		needed = needed || l.needs(it)
+	}
+	return needed, true
+}
+
+// add copies a record, which is valid only until the next one is read.
+func (p *page) add(rec *list.Record) *item {
+	start := len(p.text)
+	p.text = append(append(p.text, rec.Text...), rec.ID.Link...)
+	text := p.text[start:]
+	p.items = append(p.items, item{Record: *rec})
+	it := &p.items[len(p.items)-1]
+	it.Text = text[:len(rec.Text)]
+	it.Name = text[:len(rec.Name)]
+	if rec.ID.Link != nil {
+		it.ID.Link = text[len(rec.Text):]
+	}
+	return it
+}
+
+// place finds the group of hard links that a record belongs to.
+func (l *lookahead) place(it *item) {
+	if it.ID.Type() != list.Regular || l.links == nil {
+		return
+	}
+	if to := l.links[string(it.ID.Link)]; to != nil && to.present {
+		it.link = to
+		return
+	}
+	if it.group = l.links[string(it.Name)]; it.group != nil {
+		it.group.present, it.group.id, it.group.chain = true, it.ID, it.ID.Link != nil
+		it.group.id.Link = nil
+	}
+}
+
+var (
+	errLinkChain  = errors.New("is a hard link to a hard link")
+	errLinkDiffer = errors.New("is a hard link to a name with another mode, owner or content")
+)
+
+// sameFile reports why a later name of a group cannot be a hard link to the first.
+func (it *item) sameFile() error {
+	same := it.ID
+	same.Link = nil
+	switch {
+	case it.link.chain:
+		return errLinkChain
+	case !bytes.Equal(same.AppendTo(nil), it.link.id.AppendTo(nil)):
+		return errLinkDiffer
+	}
+	return nil
+}
+
+func (it *item) hasContent() bool { return it.ID.Type() == list.Regular && it.link == nil }
+
+func (it *item) time(t Times) int64 {
+	if it.onDisk {
+		return t.of(&it.st)
+	}
+	return t.Epoch
+}
+
+func (l *lookahead) needs(it *item) bool {
+	return it.hasContent() || it.ID.Type() == list.Symlink || l.needsXattrs(it) || l.times && !it.ID.Deleted
+}
+
+// needsXattrs is about what is no regular file. Only directories can have extended attributes then.
+func (l *lookahead) needsXattrs(it *item) bool {
+	return l.xattrs && it.ID.HasAttr && it.ID.Type() == list.Directory
+}
+
+// work looks up the items of pages.
+func (l *lookahead) work(pages <-chan *page) {
+	for p := range pages {
+		p.room = p.room[:0]
+		for i := range p.items {
+			select {
+			case <-l.stop:
+			default:
+				p.items[i].err = l.look(&p.items[i], p)
+			}
+		}
+		p.done <- struct{}{}
+	}
+}
+
+func (l *lookahead) look(it *item, p *page) (err error) {
+	switch {
+	case it.hasContent():
+		return l.load(it, p)
+	case it.ID.Type() == list.Symlink:
+		return l.readlink(it)
+	case l.needsXattrs(it):
+		if it.attrs, err = l.source.Xattrs(it.Name); err == nil {
+			err = it.checkXattrs()
+		}
+	}
+	if err != nil || !l.times || it.ID.Deleted {
+		return err
+	}
+	it.st, err = l.source.Stat(it.Name)
+	it.onDisk = err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // its line is enough
+	}
+	return err
+}
+
+// load reads a file that the page has room for.
+func (l *lookahead) load(it *item, p *page) error {
+	if err := l.stat(it); err != nil {
+		return err
+	}
+	if p.room == nil {
+		p.room = make([]byte, 0, pageContent)
+	}
+	used := len(p.room)
+	if it.st.Size > int64(cap(p.room)-used) {
+		return nil
+	}
+	c, err := l.open(it)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	p.room = p.room[:used+int(it.st.Size)]
+	it.data = p.room[used:]
+	for rest := it.data; len(rest) > 0; {
+		n, err := take(c, rest, nil)
+		if err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	if err := atEnd(c); err != nil {
+		return err
+	}
+	if sha256.Sum256(it.data) != it.ID.Digest {
+		return ErrChanged
+	}
+	it.loaded = true
+	return nil
+}
+
+// content calls put with the content of a file, of it.st.Size bytes, and proves what put has read.
+func (l *lookahead) content(it *item, put func(io.Reader) error) error {
+	if it.loaded {
+		return put(bytes.NewReader(it.data))
+	}
+	if err := l.stat(it); err != nil {
+		return err
+	}
+	c, err := l.open(it)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	l.stream.begin(c)
+	defer l.stream.end()
+	if err := put(&l.stream); err != nil {
+		return err
+	}
+	if l.stream.sum() != it.ID.Digest {
+		return ErrChanged
+	}
+	return nil
+}
+
+// stat describes a name whose content is needed; it must still have the type that the list says.
+func (l *lookahead) stat(it *item) (err error) {
+	it.st, err = l.source.Stat(it.Name)
+	if err == nil && it.st.Type() != it.ID.Type() {
+		err = fmt.Errorf("%w: it is %s now", ErrChanged, list.TypeName(it.st.Mode))
+	}
+	it.onDisk = err == nil
+	return err
+}
+
+// open opens a file, with its extended attributes if they are wanted.
+func (l *lookahead) open(it *item) (Content, error) {
+	c, err := l.source.Open(it.Name, it.st)
+	if err != nil || !l.xattrs || !it.ID.HasAttr {
+		return c, err
+	}
+	if it.attrs, err = c.Xattrs(); err == nil {
+		err = it.checkXattrs()
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// checkXattrs proves that the extended attributes are those of the list.
+func (it *item) checkXattrs() error {
+	if XattrDigest(it.attrs) != it.ID.Attr {
+		return fmt.Errorf("extended attributes: %w", ErrChanged)
+	}
+	return nil
+}
+
+func (l *lookahead) readlink(it *item) (err error) {
+	if err := l.stat(it); err != nil {
+		return err
+	}
+	if it.target, err = l.source.Readlink(it.Name); err != nil {
+		return err
+	}
+	if sha256.Sum256(it.target) != it.ID.Digest {
+		return ErrChanged
+	}
+	return nil
+}
