@@ -4,7 +4,8 @@
 //
 // A list (ctbox-list(5), package list) is the build. fileids makes one from a tree, listdiff makes one
 // from two, and everything else is a function of a list: mklayer packs it as a tar layer, and mkimage
-// joins layers to an image that every engine loads; rundocker hands the image to an engine.
+// joins layers to an image that every engine loads; rundocker hands the image to an engine. mkinitrd packs a list
+// for a Linux kernel, without layers.
 //
 //	names -> fileids -> list -> listdiff -> list -> mklayer -> layer -> mkimage -> image -> rundocker
 //
@@ -30,6 +31,7 @@ import (
 	"strings"
 
 	"github.com/ctbox/ctbox/applets/internal/cli"
+	"github.com/ctbox/ctbox/applets/internal/guest"
 )
 
 // table holds every applet in the order of their names. Pointers to static data need no package init.
@@ -37,15 +39,24 @@ var table = [...]*cli.Applet{
 	&dockjson,
 	&fileids,
 	&listdiff,
+	&memcalc,
 	&mkimage,
+	&mkinitrd,
 	&mklayer,
 	&need,
 	&rundocker,
+	&runkvm,
 	&sha256Applet,
 }
 
+// unlisted holds applets that nobody types: no list, link or manual names them.
+var unlisted = [...]*cli.Applet{&rdinit}
+
 // Main runs the applet that args name, by args[0] (a link) or args[1], and returns the exit status.
 func Main(args []string, in io.Reader, out, err io.Writer) int {
+	if isInit(args) {
+		guest.Main() // before anything that costs a guest's start, and whatever words the kernel hands on
+	}
 	std := cli.Stdio{In: in, Out: out, Err: err}
 	if len(args) > 0 {
 		if a := lookup(filepath.Base(args[0])); a != nil {
@@ -66,9 +77,11 @@ func Main(args []string, in io.Reader, out, err io.Writer) int {
 }
 
 func lookup(name string) *cli.Applet {
-	for _, a := range table {
-		if a.Name == name {
-			return a
+	for _, all := range [...][]*cli.Applet{table[:], unlisted[:]} {
+		for _, a := range all {
+			if a.Name == name {
+				return a
+			}
 		}
 	}
 	return nil

@@ -54,13 +54,13 @@ func (c *mklayerCommand) Run(std cli.Stdio) error {
 		layer.Warn = func(string, ...any) {}
 	}
 	return output.Target{Path: c.Output, Stdout: std.Out, Binary: true}.Write(func(w io.Writer) error {
-		return c.elsewhere(compress.To(w, c.Compress, 0, layer.Write))
+		return elsewhere(c.Directory, compress.To(w, c.Compress, 0, layer.Write))
 	})
 }
 
 // elsewhere gives the likely cure where a name is missing: a list made by "fileids DIR" needs that DIR again.
-func (c *mklayerCommand) elsewhere(err error) error {
-	if c.Directory != "." || !errors.Is(err, fs.ErrNotExist) {
+func elsewhere(directory string, err error) error {
+	if directory != "." || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return cli.Hint(err, "-C DIR says which directory the list is of")

@@ -29,6 +29,7 @@ type Applet struct {
 	Name    string         // as typed: "mklayer"
 	Brief   string         // one line, lower case, no full stop: the NAME line of its manual
 	Example string         // one command line for --help
+	Manual  string         // the applet whose page describes it; "" is its own
 	Runner  bool           // runs another command: options end at the first operand, failures are 125
 	New     func() Command // a new value whose fields are the options and operands
 }

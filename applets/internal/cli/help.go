@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -32,7 +33,7 @@ func help(a *Applet, model *kong.Node) string {
 	if a.Example != "" {
 		fmt.Fprintf(&b, "\nExample:\n  %s\n", a.Example)
 	}
-	fmt.Fprintf(&b, "\nFull manual: man ctbox-%s\n", a.Name)
+	fmt.Fprintf(&b, "\nFull manual: man ctbox-%s\n", cmp.Or(a.Manual, a.Name))
 	return b.String()
 }
 
