@@ -132,6 +132,7 @@ func TestDebianImage(t *testing.T) {
 	b.layer("debian", "debian", "")
 	b.layer("app", "app", "debian.full")
 	config := b.image("debian.image", "ctbox-test/debian:12", "debian", "app")
+	t.Run("as an initrd", func(t *testing.T) { debianInitrd(t, &bench{t: t, dir: b.dir}) })
 	t.Run("as a user", func(t *testing.T) {
 		// The list is the ownership database: who owns the tree on disk, and what chown(2) took from its modes, do not matter.
 		user := ordinaryUser(t, b)
@@ -141,16 +142,32 @@ func TestDebianImage(t *testing.T) {
 			t.Errorf("an ordinary user gets config %s, not %s", got, config)
 		}
 	})
+	want := "Hello from Debian GNU/Linux 12, " + programs + " programs\n"
+	t.Run("guest", func(t *testing.T) { debianGuest(&bench{t: t, dir: b.dir}, want) })
 	readBack(t, b, "debian.image", "ctbox-test/debian:12", config, "app.full", "debian", "app")
 	for _, start := range []func(*testing.T) *engineHandle{startDocker, startPodman} {
 		e := start(t)
 		t.Run(e.Name, func(t *testing.T) {
 			b := &bench{t: t, dir: b.dir}
-			if got, want := b.rundocker(e, "debian.image"), "Hello from Debian GNU/Linux 12, "+programs+" programs\n"; got != want {
+			if got := b.rundocker(e, "debian.image"); got != want {
 				t.Errorf("printed %q, not %q", got, want)
 			}
 			got := b.rundocker(e, "debian.image", "/usr/local/bin/ctbox", "fileids", "-x", "/")
 			equalLists(t, "Debian in "+e.Name, inEngine(got), inEngine(b.read("app.full")))
 		})
 	}
+}
+
+// debianGuest runs the tree app in a virtual machine: it prints what it prints in a container, and the files are those of the list.
+func debianGuest(b *bench, want string) {
+	requireGuests(b.t)
+	b.ctbox("mkinitrd", "-z", "zstd", "-C", "app", "-o", "debian.initrd", "app.full")
+	initrd := b.path("debian.initrd")
+	expect(b.t, runkvm(b.t, initrd), want, "", 0)
+	expect(b.t, runkvm(b.t, initrd, "sh", "-c", "kill -SEGV $$"), "", "ctbox runkvm: sh: segmentation fault\n", 128+11)
+	got, errs, status := outcome(b.t, runkvm(b.t, initrd, "/usr/local/bin/ctbox", "fileids", "-x", "/"))
+	if status != 0 || errs != "" {
+		b.t.Errorf("status %d, %s", status, errs)
+	}
+	equalLists(b.t, "Debian in a guest", inEngine(got), inEngine(b.read("app.full")))
 }

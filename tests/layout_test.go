@@ -73,10 +73,12 @@ var platforms = []string{"linux/amd64", "darwin/arm64", "freebsd/amd64"}
 // Each outside module has one door.
 func TestOneImporter(t *testing.T) {
 	doors := map[string]string{
-		"github.com/alecthomas/kong":    module + "/applets/internal/cli",
-		"github.com/google/renameio":    module + "/applets/internal/output",
-		"github.com/klauspost/compress": module + "/applets/internal/compress",
-		module + "/applets":             module + "/cmd/ctbox",
+		"github.com/alecthomas/kong":     module + "/applets/internal/cli",
+		"github.com/google/renameio":     module + "/applets/internal/output",
+		"github.com/klauspost/compress":  module + "/applets/internal/compress",
+		"github.com/mikelolasagasti/xz":  module + "/applets/internal/compress",
+		"github.com/cavaliergopher/cpio": module + "/applets/internal/archive",
+		module + "/applets":              module + "/cmd/ctbox",
 	}
 	for _, platform := range platforms {
 		all := linked(t, platform)
@@ -99,8 +101,10 @@ func TestLinkedModules(t *testing.T) {
 	allowed := []string{
 		module,
 		"github.com/alecthomas/kong",
+		"github.com/cavaliergopher/cpio",
 		"github.com/google/renameio/v2",
 		"github.com/klauspost/compress",
+		"github.com/mikelolasagasti/xz",
 		"golang.org/x/sys",
 	}
 	for _, platform := range platforms {

@@ -15,7 +15,7 @@ import (
 // TestManualExamples runs what the EXAMPLES of each page show. In a literal display there, a line that begins "$ " is
 // a command, "> " goes on with it, and the lines up to the next command are all that it prints; it must succeed.
 // The commands of one page run in order, in a directory with the trees base and app. A display without commands is
-// only text. One after the comment `.\" engine: docker`, or podman, runs with such an engine where there is one, and
+// only text. One after the comment `.\" engine: docker`, or podman or qemu, runs with that where it is to be had, and
 // one after `.\" not run: REASON` does not run.
 func TestManualExamples(t *testing.T) {
 	pages, err := filepath.Glob("../man/*.[1-9]")
@@ -44,7 +44,7 @@ func TestManualExamples(t *testing.T) {
 type manualExample struct {
 	line            int
 	command, output string
-	engine          string // that it needs: "docker", "podman" or ""
+	engine          string // that it needs: "docker", "podman", "qemu" or ""
 	skip            string // why it is not run, or ""
 }
 
@@ -65,6 +65,8 @@ func (e *manualExample) environ(t *testing.T) []string {
 		return startDocker(t).Env
 	case "podman":
 		return startPodman(t).Env
+	case "qemu":
+		return guestEnviron(t)
 	}
 	t.Fatalf("line %d: no engine is called %q", e.line, e.engine)
 	return nil

@@ -33,7 +33,12 @@ func TestScripts(t *testing.T) {
 				UpdateScripts:       os.Getenv("UPDATE") != "",
 				RequireExplicitExec: true,
 				RequireUniqueNames:  true,
-				Setup:               setup,
+				Setup: func(env *testscript.Env) error {
+					if name == "runkvm" { // ctbox becomes the guest's init, and must be static
+						env.Setenv("PATH", filepath.Dir(staticCtbox(t))+string(filepath.ListSeparator)+env.Getenv("PATH"))
+					}
+					return setup(env)
+				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"status": status, "requires": requires,
 				},

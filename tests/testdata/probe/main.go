@@ -1,4 +1,4 @@
-// Command probe is the /init of the engine tests: it does what its arguments say.
+// Command probe is the /init of the tests of engines and virtual machines: it does what its arguments say.
 package main
 
 import (
@@ -50,5 +50,10 @@ func main() {
 		if err != nil {
 			os.Exit(1)
 		}
+	default:
+		more[os.Args[1]](n, rest)
 	}
 }
+
+// more is what only the tests of virtual machines do.
+var more map[string]func(n int, args []string)
