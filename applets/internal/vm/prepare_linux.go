@@ -110,7 +110,9 @@ func (r *runner) openInitrd() error {
 		case fi.IsDir():
 			return fmt.Errorf("%s: is a directory", r.Name)
 		case fi.Mode().IsRegular():
-			r.source = f
+			if at, err := f.Seek(0, io.SeekCurrent); err == nil && at == 0 { // else it is to be read from there on
+				r.source = f
+			}
 		}
 	}
 	if r.source == nil {
@@ -119,8 +121,6 @@ func (r *runner) openInitrd() error {
 			return err
 		}
 		r.source, in = f, io.TeeReader(r.Initrd, f)
-	} else if _, err := r.source.Seek(0, io.SeekStart); err != nil {
-		return err
 	}
 	var err error
 	if r.size, err = Measure(in); err != nil {
