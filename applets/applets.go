@@ -5,9 +5,10 @@
 // A list (ctbox-list(5), package list) is the build. fileids makes one from a tree, listdiff makes one
 // from two, and everything else is a function of a list: mklayer packs it as a tar layer, and mkimage
 // joins layers to an image that every engine loads; rundocker hands the image to an engine. mkinitrd packs a list
-// for a Linux kernel, without layers.
+// for a Linux kernel, without layers; runkvm boots that, with ctbox itself as the guest's first process (rdinit).
 //
 //	names -> fileids -> list -> listdiff -> list -> mklayer -> layer -> mkimage -> image -> rundocker
+//	                    list -> mkinitrd -> initrd -> runkvm
 //
 // # What must stay true
 //
