@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 func setup(env *testscript.Env) error {
 	env.Setenv("LC_ALL", "C")
 	env.Setenv("SOURCE_DATE_EPOCH", "")
+	env.Setenv("GORACE", os.Getenv("GORACE"))
 	golden, err := filepath.Abs("golden")
 	env.Setenv("GOLDEN", golden)
 	env.Values[skipper{}] = env.T()
