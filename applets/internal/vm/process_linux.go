@@ -28,7 +28,6 @@ type process struct {
 	output  *os.File // where console comes from
 	reading chan struct{}
 	exited  chan struct{}
-	waitErr error
 }
 
 // files are what qemu reads; restore is nil for a machine that boots.
@@ -102,7 +101,7 @@ func (p *process) start() error {
 		err := p.cmd.Start()
 		started <- err
 		if err == nil {
-			p.waitErr = p.cmd.Wait()
+			p.cmd.Wait() // how it ended is in p.cmd.ProcessState
 			close(p.exited)
 		}
 	}()

@@ -37,7 +37,7 @@ func writeSnapshot(w io.Writer, hello wire.Hello, ram, state *os.File) error {
 	if err != nil {
 		return err
 	}
-	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	sum := crc32.New(castagnoli)
 	out := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<20)
 	out.WriteString(snapshotMagic)
 	writeInts(out, hello.Token, uint64(size))
@@ -114,7 +114,7 @@ type snapshotReader struct {
 
 // readSnapshot fills ram, which must be empty and of the right size, and state. Only its success says that the file was whole.
 func readSnapshot(r io.Reader, ram, state *os.File) (wire.Hello, error) {
-	s := snapshotReader{bufio.NewReaderSize(r, 1<<20), crc32.New(crc32.MakeTable(crc32.Castagnoli)), make([]byte, 16*chunk)}
+	s := snapshotReader{bufio.NewReaderSize(r, 1<<20), crc32.New(castagnoli), make([]byte, 16*chunk)}
 	size, err := sizeOf(ram)
 	if err != nil {
 		return wire.Hello{}, err
