@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/ctbox/ctbox/applets/internal/cli"
+	"github.com/ctbox/ctbox/applets/internal/environ"
 	"github.com/ctbox/ctbox/applets/internal/interrupt"
 	"github.com/ctbox/ctbox/applets/internal/vm"
 	"github.com/ctbox/ctbox/applets/internal/wire"
@@ -80,7 +79,7 @@ func (c *runkvmCommand) options(std cli.Stdio) (*vm.Options, error) {
 		c.Args = []string{"/init"}
 	}
 	o := &vm.Options{
-		Name: "standard input", Args: c.Args, Env: environment(c.Env), Dir: c.Workdir, Stdout: std.Out, Stderr: std.Err,
+		Name: "standard input", Args: c.Args, Env: environ.New(c.Env...), Dir: c.Workdir, Stdout: std.Out, Stderr: std.Err,
 		Memory: int64(c.Memory), CPUs: c.SMP, Kernel: c.Kernel, Accel: c.Accel, Append: c.Append, Channel: c.Channel,
 		Warm: !c.Cold, Verbose: c.Verbose, Warn: std.Warn,
 	}
@@ -96,21 +95,6 @@ func (c *runkvmCommand) options(std cli.Stdio) (*vm.Options, error) {
 		o.Initrd, o.Name = f, c.Initrd
 	}
 	return o, nil
-}
-
-// environment is PATH and HOME, as container engines set them, and what is asked for; of one name the last counts.
-func environment(asked []string) []string {
-	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
-	for _, v := range asked {
-		name, _, given := strings.Cut(v, "=")
-		env = slices.DeleteFunc(env, func(old string) bool { return strings.HasPrefix(old, name+"=") })
-		if value, here := os.LookupEnv(name); given {
-			env = append(env, v)
-		} else if here {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
 }
 
 // ended is the status of a program as a shell would give it.
