@@ -26,6 +26,7 @@ var ErrCarriageReturn = errors.New("the first line ends in a carriage return")
 var (
 	errNesting   = errors.New("too many interpreters, each the script of the next")
 	errFormat    = errors.New("neither a script nor an ELF program")
+	errText      = errors.New("text whose first line does not begin with \"#!\"")
 	errTruncated = errors.New("truncated ELF program")
 )
 
@@ -48,10 +49,10 @@ var machines = [...]struct {
 
 // Check returns why the program at path could not start: its script's interpreter or its dynamic loader
 // is not there, or it is for another kind of machine. It runs nothing, and does not look for shared libraries.
-func Check(path string) error { return check(path, nesting) }
+func Check(path string) error { return check(here{}, path, nesting) }
 
-func check(path string, depth int) error {
-	f, err := os.Open(path)
+func check(in tree, path string, depth int) error {
+	f, err := in.open(path)
 	if errors.Is(err, os.ErrPermission) {
 		return nil // it may be executed without being read
 	}
@@ -69,11 +70,13 @@ func check(path string, depth int) error {
 	case n == 0:
 		return errors.New("empty file")
 	case bytes.HasPrefix(head, []byte("#!")):
-		return script(head, depth)
+		return script(in, head, depth)
 	case bytes.HasPrefix(head, []byte("\x7fELF")):
-		return elf(f, head)
-	case bytes.IndexByte(head, 0) < 0:
+		return elf(in, f, head)
+	case bytes.IndexByte(head, 0) < 0 && in.shells():
 		return nil // text without "#!": shells and execvp(3) hand it to sh
+	case bytes.IndexByte(head, 0) < 0:
+		return errText
 	case runtime.GOOS == "darwin":
 		return nil // Mach-O
 	}
@@ -124,24 +127,26 @@ func firstLine(head []byte) (interpreter, arg string, err error) {
 }
 
 // script follows the first line.
-func script(head []byte, depth int) error {
+func script(in tree, head []byte, depth int) error {
 	interpreter, arg, err := firstLine(head)
 	switch {
 	case depth == 0:
 		return errNesting
 	case err != nil:
 		return err
-	case runnable(interpreter) != nil:
-		return fmt.Errorf("its interpreter %s is missing", interpreter)
 	}
-	if filepath.Base(interpreter) == "env" {
-		return envProgram(arg, depth)
+	if err := in.runnable(interpreter); err != nil {
+		return lack{"interpreter", interpreter, err}
 	}
-	return checkInterpreter(interpreter, depth)
+	err = checkInterpreter(in, interpreter, depth)
+	if err == nil && filepath.Base(interpreter) == "env" {
+		return envProgram(in, arg, depth)
+	}
+	return err
 }
 
-func checkInterpreter(path string, depth int) error {
-	err := check(path, depth-1)
+func checkInterpreter(in tree, path string, depth int) error {
+	err := check(in, path, depth-1)
 	if err != nil && err != errNesting {
 		return fmt.Errorf("its interpreter %s cannot: %w", path, err)
 	}
@@ -149,7 +154,7 @@ func checkInterpreter(path string, depth int) error {
 }
 
 // envProgram looks for the program that env(1) would start. Options other than -S are left alone.
-func envProgram(arg string, depth int) error {
+func envProgram(in tree, arg string, depth int) error {
 	for word := range strings.FieldsSeq(strings.TrimPrefix(arg, "-S")) {
 		if strings.HasPrefix(word, "-") {
 			return nil
@@ -157,17 +162,17 @@ func envProgram(arg string, depth int) error {
 		if strings.Contains(word, "=") {
 			continue
 		}
-		path, err := Look(word)
+		path, err := in.look(word)
 		if err != nil {
-			return fmt.Errorf("its interpreter %s is missing", word)
+			return lack{"interpreter", word, ErrMissing}
 		}
-		return checkInterpreter(path, depth)
+		return checkInterpreter(in, path, depth)
 	}
 	return nil
 }
 
 // elf checks the machine and the loader.
-func elf(f io.ReaderAt, head []byte) error {
+func elf(in tree, f io.ReaderAt, head []byte) error {
 	if runtime.GOOS == "darwin" {
 		return errors.New("ELF is not this system's format")
 	}
@@ -182,8 +187,11 @@ func elf(f io.ReaderAt, head []byte) error {
 	if err != nil {
 		return err
 	}
-	if loader != "" && !exists(loader) {
-		return fmt.Errorf("its loader %s is missing", loader)
+	if loader == "" {
+		return nil
+	}
+	if err := in.exists(loader); err != nil {
+		return lack{"loader", loader, err}
 	}
 	return nil
 }

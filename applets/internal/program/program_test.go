@@ -58,6 +58,7 @@ func elf64(order binary.ByteOrder, machine uint16, loader string) string {
 	if order == binary.ByteOrder(binary.BigEndian) {
 		b[5] = 2
 	}
+	order.PutUint16(b[16:], 2) // ET_EXEC
 	order.PutUint16(b[18:], machine)
 	order.PutUint64(b[32:], 64)
 	order.PutUint16(b[54:], 56)
@@ -148,7 +149,7 @@ func FuzzELF(f *testing.F) {
 	f.Add([]byte(elf64(binary.BigEndian, 22, "")))
 	f.Add([]byte(elf32(3, "/lib/ld.so")))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		elf(bytes.NewReader(b), b[:min(len(b), headLen)]) // must not panic
+		elf(here{}, bytes.NewReader(b), b[:min(len(b), headLen)]) // must not panic
 		Interpreter(bytes.NewReader(b))
 	})
 }
