@@ -186,6 +186,7 @@ func fromUnix(raw *unix.Stat_t) (Stat, error) {
 		Mode: uint32(raw.Mode), UID: raw.Uid, GID: raw.Gid,
 		Dev: uint64(raw.Dev), Ino: raw.Ino, Nlink: uint64(raw.Nlink),
 		Size: raw.Size, Sec: int64(raw.Mtim.Sec), Nsec: int64(raw.Mtim.Nsec),
+		CSec: int64(raw.Ctim.Sec), CNsec: int64(raw.Ctim.Nsec),
 	}
 	if t := st.Type(); t == list.CharDevice || t == list.BlockDevice {
 		st.Major, st.Minor = unix.Major(dev), unix.Minor(dev)
@@ -194,6 +195,16 @@ func fromUnix(raw *unix.Stat_t) (Stat, error) {
 		return st, fmt.Errorf("file system reports a size of %d", st.Size)
 	}
 	return st, nil
+}
+
+// Born is when the file was made, in seconds and nanoseconds since the epoch; ok is false where the system does not say.
+func (d *Dir) Born(name []byte) (sec, nsec int64, ok bool) {
+	at, base, err := d.at(name)
+	if err != nil {
+		return 0, 0, false
+	}
+	defer d.release(at)
+	return bornAt(at, base)
 }
 
 // Readlink implements Source.

@@ -47,3 +47,10 @@ func openFile(at int, base string, flags int, owner uint32) (int, error) {
 	}
 	return retry(func() (int, error) { return unix.Openat(at, base, flags, 0) })
 }
+
+// bornAt asks for what stat(2) has no place for. Not every file system keeps it.
+func bornAt(at int, base string) (sec, nsec int64, ok bool) {
+	var raw unix.Statx_t
+	err := unix.Statx(at, base, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BTIME, &raw)
+	return raw.Btime.Sec, int64(raw.Btime.Nsec), err == nil && raw.Mask&unix.STATX_BTIME != 0
+}

@@ -48,3 +48,5 @@ func readdir(fd int, each func(name []byte, isDir bool)) error {
 func fdXattrs(int) xattrReader { return nil }
 
 func pathXattrs(int, string) xattrReader { return nil }
+
+func bornAt(int, string) (sec, nsec int64, ok bool) { return 0, 0, false }

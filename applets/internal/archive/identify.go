@@ -20,11 +20,16 @@ import (
 // An Owner replaces the owner of everything in a list.
 type Owner struct{ UID, GID uint32 }
 
+// Fake gives st another mode, type, owner or device number: those that name is to have in a list. What it calls a
+// device, FIFO or socket is not read. It may be called from several goroutines at once.
+type Fake func(name []byte, st *Stat) error
+
 // Identify writes the list of the names that feed brings, in their order. Files are read by several workers at once.
 type Identify struct {
 	Open    func() (Source, error) // a source for each worker
 	Workers int                    // 0: one for each processor, at most maxWorkers
 	Owner   *Owner                 // if not nil, instead of the owners on disk
+	Fake    Fake                   // if not nil, what the list says instead of what the disk does
 	Null    bool                   // records end in NUL
 	Write   func([]byte) error     // gets whole records
 	Fail    func(error)            // gets what is wrong with one name; the others go on
@@ -145,7 +150,7 @@ func (x *Identify) worker(work <-chan *batch) {
 	if err == nil {
 		defer src.Close()
 	}
-	r := identifier{src: src, self: fileOf(x.Output), hash: sha256.New(), buf: make([]byte, 256<<10)}
+	r := identifier{src: src, fake: x.Fake, self: fileOf(x.Output), hash: sha256.New(), buf: make([]byte, 256<<10)}
 	for b := range work {
 		if b.err = err; err == nil {
 			b.results = append(b.results[:0], make([]identity, len(b.ends))...)
@@ -223,6 +228,7 @@ func (x *Identify) writable(name []byte) error {
 // identifier makes the ID of one name after another with the same buffers.
 type identifier struct {
 	src  Source
+	fake Fake
 	self inode // of the output
 	hash hash.Hash
 	buf  []byte
@@ -234,9 +240,16 @@ func (r *identifier) identify(name []byte, out *identity) {
 		out.err = err
 		return
 	}
+	said := st // whose type is that of st, or one without content
+	if r.fake != nil {
+		if err := r.fake(name, &said); err != nil {
+			out.err = err
+			return
+		}
+	}
 	id := &out.id
-	id.Mode, id.UID, id.GID = st.Mode, st.UID, st.GID
-	switch st.Type() {
+	id.Mode, id.UID, id.GID = said.Mode, said.UID, said.GID
+	switch said.Type() {
 	case list.Regular:
 		node := inode{st.Dev, st.Ino}
 		if node == r.self && r.self != (inode{}) {
@@ -256,10 +269,10 @@ func (r *identifier) identify(name []byte, out *identity) {
 		attrs, out.err = r.src.Xattrs(name)
 		setXattrs(id, attrs)
 	case list.CharDevice, list.BlockDevice:
-		id.HasRdev, id.Major, id.Minor = true, st.Major, st.Minor
+		id.HasRdev, id.Major, id.Minor = true, said.Major, said.Minor
 	case list.FIFO, list.Socket:
 	default:
-		out.err = fmt.Errorf("unknown type of file (mode %07o)", st.Mode)
+		out.err = fmt.Errorf("unknown type of file (mode %07o)", said.Mode)
 	}
 }
 

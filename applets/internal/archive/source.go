@@ -42,6 +42,7 @@ type Stat struct {
 	Dev, Ino, Nlink uint64
 	Size            int64 // bytes
 	Sec, Nsec       int64 // time of modification
+	CSec, CNsec     int64 // time of the last change of the inode
 }
 
 // Type is the file type in the mode.
