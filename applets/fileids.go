@@ -2,9 +2,7 @@ package applets
 
 import (
 	"cmp"
-	"errors"
 	"io"
-	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/applets/internal/cli"
+	"github.com/ctbox/ctbox/applets/internal/fakeroot"
 	"github.com/ctbox/ctbox/applets/internal/list"
 	"github.com/ctbox/ctbox/applets/internal/output"
 )
@@ -28,6 +27,7 @@ var fileids = cli.Applet{
 type fileidsCommand struct {
 	Null          bool   `short:"0" help:"Names and records end in NUL, not newline."`
 	Directory     string `short:"C" placeholder:"DIR" help:"Names on standard input are relative to DIR."`
+	Fakeroot      string `short:"F" placeholder:"FILE" help:"Owners, modes and devices are those in FILE, which fakeroot saved."`
 	Owner         string `placeholder:"UID:GID" help:"Owner of everything, instead of the owners on disk."`
 	Jobs          uint   `short:"j" placeholder:"N" help:"Read N files at once; one for each processor if not given."`
 	OneFileSystem bool   `short:"x" help:"With DIR, do not go into other file systems."`
@@ -39,10 +39,6 @@ func (c *fileidsCommand) Run(std cli.Stdio) error {
 	owner, err := parseOwner(c.Owner)
 	if err != nil {
 		return err
-	}
-	if os.Getenv("FAKEROOTKEY") != "" && owner == nil {
-		// This program makes its own system calls, so it sees through the library that fakeroot preloads.
-		return cli.Hint(errors.New("runs under fakeroot but cannot see its owners"), "give the owners with --owner=0:0, or edit the list")
 	}
 	if err := c.check(); err != nil {
 		return err
@@ -65,6 +61,8 @@ func (c *fileidsCommand) check() error {
 		return cli.Usagef("operand DIR and -C exclude each other")
 	case c.Dir == "" && c.OneFileSystem:
 		return cli.Usagef("-x needs the operand DIR")
+	case c.Fakeroot != "" && c.Owner != "":
+		return cli.Usagef("-F and --owner exclude each other")
 	case c.Jobs > mostJobs:
 		return cli.Usagef("-j: at most %d", mostJobs)
 	}
@@ -80,6 +78,14 @@ func (c *fileidsCommand) list(std cli.Stdio, top *archive.Dir, owner *archive.Ow
 		bad = true
 		std.Warn("%v", err)
 	}
+	pretended, err := c.pretended(top, func(err error) {
+		one.Lock()
+		defer one.Unlock()
+		std.Warn("%v", err)
+	})
+	if err != nil {
+		return err
+	}
 	identify := archive.Identify{
 		Open:    func() (archive.Source, error) { return top.Share(), nil },
 		Workers: int(c.Jobs),
@@ -89,16 +95,30 @@ func (c *fileidsCommand) list(std cli.Stdio, top *archive.Dir, owner *archive.Ow
 		Fail:    fail,
 		Output:  w,
 	}
-	err := identify.Run(func(each func([]byte) error) error {
+	if pretended != nil {
+		identify.Fake = pretended.Fake
+	}
+	err = identify.Run(func(each func([]byte) error) error {
 		if c.Dir != "" {
 			return top.Walk(c.OneFileSystem, each, fail)
 		}
 		return eachName(std.In, c.Null, each)
 	})
+	if err == nil && pretended != nil {
+		err = pretended.Finish()
+	}
 	if err == nil && bad {
 		return cli.ExitStatus(cli.Failed)
 	}
 	return err
+}
+
+// pretended is what fakeroot says of the files, or nil. With --owner nobody asks it.
+func (c *fileidsCommand) pretended(top *archive.Dir, warn func(error)) (fakeroot.Source, error) {
+	if c.Owner != "" {
+		return nil, nil
+	}
+	return fakeroot.Open(c.Fakeroot, fakeroot.Context{Born: top.Born, Warn: warn})
 }
 
 func eachName(r io.Reader, null bool, each func([]byte) error) error {

@@ -92,6 +92,7 @@ var packages = [...]packaged{
 	{"crane", "", "", "crane", "crane"},
 	{"debootstrap", "debootstrap", "debootstrap", "debootstrap", "debootstrap"},
 	{"docker", "docker.io", "moby-engine", "docker", "docker"},
+	{"fakechroot", "fakechroot", "fakechroot", "fakechroot", "fakechroot"},
 	{"fakeroot", "fakeroot", "fakeroot", "fakeroot", "fakeroot"},
 	{"git", "git", "git", "git", "git"},
 	{"gzip", "gzip", "gzip", "gzip", "gzip"},
