@@ -6,9 +6,13 @@
 // from two, and everything else is a function of a list: mklayer packs it as a tar layer, and mkimage
 // joins layers to an image that every engine loads; rundocker hands the image to an engine. mkinitrd packs a list
 // for a Linux kernel, without layers; runkvm boots that, with ctbox itself as the guest's first process (rdinit).
+// runlocal runs a tree without packing it, in a sandbox that is a list of system calls (package plan); what the run changed
+// is a list again, and a layer (package overlay).
+// try-fakeroot lets an ordinary user make trees with owners and devices, which fileids reads from its state.
 //
 //	names -> fileids -> list -> listdiff -> list -> mklayer -> layer -> mkimage -> image -> rundocker
 //	                    list -> mkinitrd -> initrd -> runkvm
+//	tree -> runlocal -> list, layer
 //
 // # What must stay true
 //
@@ -47,11 +51,13 @@ var table = [...]*cli.Applet{
 	&need,
 	&rundocker,
 	&runkvm,
+	&runlocal,
 	&sha256Applet,
+	&tryFakeroot,
 }
 
 // unlisted holds applets that nobody types: no list, link or manual names them.
-var unlisted = [...]*cli.Applet{&rdinit}
+var unlisted = [...]*cli.Applet{&changes, &rdinit}
 
 // Main runs the applet that args name, by args[0] (a link) or args[1], and returns the exit status.
 func Main(args []string, in io.Reader, out, err io.Writer) int {

@@ -56,7 +56,7 @@ func TestHelpFitsTheScreen(t *testing.T) {
 func TestLetters(t *testing.T) {
 	long := map[string]string{
 		"0": "null", "o": "output", "C": "directory", "z": "compress", "q": "quiet", "v": "verbose",
-		"t": "template", "e": "env", "c": "check", "x": "one-file-system", "h": "help",
+		"t": "template", "e": "env", "c": "check", "x": "one-file-system", "F": "fakeroot", "h": "help",
 	}
 	letter := map[string]string{}
 	for l, name := range long {
@@ -91,7 +91,7 @@ func TestParseAllocations(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the race detector, which goes with -short, allocates too")
 	}
-	const limit, perOption = 1500, 90
+	const limit, perOption = 1500, 95
 	for _, a := range table {
 		options, err := cli.Options(a)
 		if err != nil {

@@ -38,6 +38,17 @@ func requireRoot(t *testing.T) {
 	}
 }
 
+// makeNamespaces is a command that fails where no user may make a sandbox; a container's /proc, for one, is masked.
+var makeNamespaces = []string{"unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "mount", "-t", "proc", "proc", "/proc"}
+
+// requireNamespaces skips a test, or fails it in CI, where the kernel or a container refuses user namespaces.
+func requireNamespaces(t *testing.T) {
+	t.Helper()
+	if _, errs, err := try("", makeNamespaces...); err != nil {
+		lacking(t, "no user namespaces here: "+err.Error()+"\n"+errs)
+	}
+}
+
 func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 // TestManualExamples runs what the EXAMPLES of each page show. In a literal display there, a line that begins "$ " is
 // a command, "> " goes on with it, and the lines up to the next command are all that it prints; it must succeed.
 // The commands of one page run in order, in a directory with the trees base and app. A display without commands is
-// only text. One after the comment `.\" engine: docker`, or podman or qemu, runs with that where it is to be had, and
-// one after `.\" not run: REASON` does not run.
+// only text. One after the comment `.\" engine: docker`, or podman, qemu or namespaces, runs with that where it is to
+// be had, and one after `.\" not run: REASON` does not run.
 func TestManualExamples(t *testing.T) {
 	pages, err := filepath.Glob("../man/*.[1-9]")
 	if err != nil || len(pages) == 0 {
@@ -44,7 +44,7 @@ func TestManualExamples(t *testing.T) {
 type manualExample struct {
 	line            int
 	command, output string
-	engine          string // that it needs: "docker", "podman", "qemu" or ""
+	engine          string // that it needs: "docker", "podman", "qemu", "namespaces" or ""
 	skip            string // why it is not run, or ""
 }
 
@@ -54,7 +54,7 @@ func (e *manualExample) environ(t *testing.T) []string {
 	if e.engine == "" {
 		return os.Environ()
 	}
-	if testing.Short() {
+	if testing.Short() && e.engine != "namespaces" {
 		t.Skip("starts an engine")
 	}
 	if _, err := staticBusybox(); err != nil {
@@ -67,6 +67,9 @@ func (e *manualExample) environ(t *testing.T) []string {
 		return startPodman(t).Env
 	case "qemu":
 		return guestEnviron(t)
+	case "namespaces":
+		requireNamespaces(t)
+		return os.Environ()
 	}
 	t.Fatalf("line %d: no engine is called %q", e.line, e.engine)
 	return nil

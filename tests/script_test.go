@@ -34,13 +34,14 @@ func TestScripts(t *testing.T) {
 				RequireExplicitExec: true,
 				RequireUniqueNames:  true,
 				Setup: func(env *testscript.Env) error {
-					if name == "runkvm" { // ctbox becomes the guest's init, and must be static
+					// It becomes the guest's init, and must be static; or it is run by users who cannot come to this program.
+					if name == "runkvm" || name == "runlocal" {
 						env.Setenv("PATH", filepath.Dir(staticCtbox(t))+string(filepath.ListSeparator)+env.Getenv("PATH"))
 					}
 					return setup(env)
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"status": status, "requires": requires,
+					"status": status, "requires": requires, "can": can,
 				},
 			})
 		})
@@ -71,6 +72,22 @@ func requires(ts *testscript.TestScript, neg bool, args []string) {
 		case err != nil:
 			ts.Value(skipper{}).(testscript.T).Skip(err)
 		}
+	}
+}
+
+// can is "can COMMAND [ARGUMENT]...": where that fails the script is skipped, or fails if CI=true. Without a command it
+// asks for what a sandbox is made of.
+func can(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) == 0 {
+		args = makeNamespaces
+	}
+	switch err := ts.Exec(args[0], args[1:]...); {
+	case neg:
+		ts.Fatalf("usage: can [command [argument]...]")
+	case err != nil && os.Getenv("CI") == "true":
+		ts.Fatalf("%q: %v", args, err)
+	case err != nil:
+		ts.Value(skipper{}).(testscript.T).Skip(args, err)
 	}
 }
 
