@@ -358,7 +358,7 @@ func TestUsernetDies(t *testing.T) {
 	if err := u.start(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	<-u.process.exited
+	<-u.process.Ended
 	if err := u.stop(); err == nil || err.Error() != "slirp4netns ended (exit status 3): killed by; an accident" {
 		t.Error(err)
 	}

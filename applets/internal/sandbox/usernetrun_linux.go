@@ -8,22 +8,20 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/ctbox/ctbox/applets/internal/program"
 )
 
-// A usernetProcess is a running program of a usernet. It dies with us: Pdeathsig kills it, and slirp4netns also ends when the
+// A usernetProcess is a running program of a usernet. It dies with us, and slirp4netns also ends when the
 // other end of a pipe is closed.
 type usernetProcess struct {
-	cmd    *exec.Cmd
-	said   usernetSaid
-	hold   *os.File // our end of that pipe
-	exited chan struct{}
+	*program.Helper
+	cmd  *exec.Cmd
+	said usernetSaid
+	hold *os.File // our end of that pipe
 }
 
 // usernetLimit is how long a program may take to set up the namespace. It takes 10 ms.
@@ -44,15 +42,14 @@ func usernetLaunch(ctx context.Context, name string, line []string) (*usernetPro
 		return nil, err
 	}
 	defer holdTheirs.Close()
-	p := &usernetProcess{hold: hold, exited: make(chan struct{})}
+	p := &usernetProcess{hold: hold}
 	p.cmd = &exec.Cmd{Path: line[0], Args: append([]string{name}, line[1:]...), Dir: "/", Stderr: &p.said, WaitDelay: time.Second}
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if name == usernetSlirp {
 		p.cmd.Stdout, p.cmd.ExtraFiles = &p.said, []*os.File{readyTheirs, holdTheirs}
 	} else {
 		p.cmd.Stdout = readyTheirs
 	}
-	if err := p.start(); err != nil {
+	if p.Helper, err = program.Start(p.cmd); err != nil {
 		hold.Close()
 		return nil, err
 	}
@@ -66,21 +63,6 @@ func usernetLaunch(ctx context.Context, name string, line []string) (*usernetPro
 		return nil, fmt.Errorf("%w%s", err, p.said.after(": "))
 	}
 	return p, nil
-}
-
-// start keeps a thread for as long as the program runs, because Pdeathsig comes when the thread that forked ends.
-func (p *usernetProcess) start() error {
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.cmd.Wait() // how it ended is in p.cmd.ProcessState
-			close(p.exited)
-		}
-	}()
-	return <-started
 }
 
 // usernetAwait reads the sign that a program is ready.
@@ -107,7 +89,7 @@ func usernetAwait(ctx context.Context, ready *os.File, sign string) error {
 func (p *usernetProcess) stop() error {
 	var err error
 	select {
-	case <-p.exited:
+	case <-p.Ended:
 		if !p.cmd.ProcessState.Success() { // pasta also ends well, with the namespace
 			err = fmt.Errorf("%s ended (%v)%s", p.cmd.Args[0], p.cmd.ProcessState, p.said.after(": "))
 		}
@@ -119,12 +101,8 @@ func (p *usernetProcess) stop() error {
 
 // end kills the program and what it started, and waits for it.
 func (p *usernetProcess) end() {
-	select {
-	case <-p.exited: // the number may be another's
-	default:
-		unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
-	}
-	<-p.exited
+	p.Kill()
+	<-p.Ended
 	p.hold.Close()
 }
 

@@ -7,18 +7,18 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ctbox/ctbox/applets/internal/program"
 	"github.com/ctbox/ctbox/applets/internal/wire"
 )
 
 // A process is a running qemu and the ends that we hold: nothing of it has a name in any file system, and it dies with us.
 type process struct {
+	*program.Helper
 	cmd     *exec.Cmd
 	shared  []byte // the memory that the guest shares with us, mapped
 	line    *os.File
@@ -27,7 +27,6 @@ type process struct {
 	said    *console // what qemu itself says
 	output  *os.File // where console comes from
 	reading chan struct{}
-	exited  chan struct{}
 }
 
 // files are what qemu reads; restore is nil for a machine that boots.
@@ -38,7 +37,7 @@ const lastWords = 2 * time.Second
 
 // launch starts qemu and fills in the descriptors of m.
 func launch(m *Machine, in files, echo io.Writer) (*process, error) {
-	p := &process{console: &console{echo: echo}, said: &console{echo: echo}, reading: make(chan struct{}), exited: make(chan struct{})}
+	p := &process{console: &console{echo: echo}, said: &console{echo: echo}, reading: make(chan struct{})}
 	var theirs []*os.File
 	defer func() {
 		for _, f := range theirs {
@@ -51,7 +50,6 @@ func launch(m *Machine, in files, echo io.Writer) (*process, error) {
 	}
 	path := func(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", inherit(f)) }
 	p.cmd = &exec.Cmd{Path: m.Qemu, Stdout: p.said, Stderr: p.said, WaitDelay: lastWords}
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	m.RAM, m.Kernel, m.Initrd = path(in.ram), path(in.kernel), path(in.initrd)
 	if in.restore != nil {
 		m.Restore = inherit(in.restore)
@@ -78,13 +76,13 @@ func launch(m *Machine, in files, echo io.Writer) (*process, error) {
 	}
 	if err == nil {
 		p.cmd.Args = m.Args()
-		err = p.start()
+		p.Helper, err = program.Start(p.cmd)
 	}
 	if err != nil {
 		return nil, errors.Join(err, consoleR.Close(), p.close())
 	}
 	p.output = consoleR
-	p.console.dead = func() { time.AfterFunc(lastWords, p.kill) }
+	p.console.dead = func() { time.AfterFunc(lastWords, p.Kill) }
 	go func() {
 		io.Copy(p.console, consoleR)
 		consoleR.Close()
@@ -93,38 +91,14 @@ func launch(m *Machine, in files, echo io.Writer) (*process, error) {
 	return p, nil
 }
 
-// start keeps a thread for as long as qemu runs, because Pdeathsig comes when the thread that forked ends.
-func (p *process) start() error {
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.cmd.Wait() // how it ended is in p.cmd.ProcessState
-			close(p.exited)
-		}
-	}()
-	return <-started
-}
-
 // drainLimit is how long what qemu said may take to be read when it is gone. Only where a script starts qemu for us, and is what we
 // killed, may others hold the ends.
 const drainLimit = time.Second
 
-// kill ends qemu and what it started, and with it every wait for the guest.
-func (p *process) kill() {
-	select {
-	case <-p.exited: // the number may be another's
-	default:
-		unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
-	}
-}
-
 // stop kills qemu and waits for the end of what it and the guest's console said.
 func (p *process) stop() {
-	p.kill()
-	<-p.exited
+	p.Kill()
+	<-p.Ended
 	p.output.SetReadDeadline(time.Now().Add(drainLimit))
 	<-p.reading
 }

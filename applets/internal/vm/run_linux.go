@@ -95,11 +95,11 @@ func (r *runner) once(ctx context.Context) (*wire.End, error) {
 		return nil, err
 	}
 	defer p.close()
-	defer context.AfterFunc(ctx, p.kill)()
+	defer context.AfterFunc(ctx, p.Kill)()
 	r.judgeKVM()
-	late := time.AfterFunc(aliveLimit, p.kill)
+	late := time.AfterFunc(aliveLimit, p.Kill)
 	defer late.Stop()
-	s := session{stdin: r.Stdin, stdout: r.Stdout, stderr: r.Stderr, awake: func() { late.Stop() }, abort: p.kill}
+	s := session{stdin: r.Stdin, stdout: r.Stdout, stderr: r.Stderr, awake: func() { late.Stop() }, abort: p.Kill}
 	end, err := r.talk(&s, p, hello)
 	p.stop()
 	s.settle() // before the memory goes away
@@ -168,7 +168,7 @@ func (r *runner) boot(ctx context.Context, ram, initrd *os.File) (*process, wire
 	if err != nil {
 		return nil, wire.Hello{}, err
 	}
-	stop := context.AfterFunc(ctx, p.kill)
+	stop := context.AfterFunc(ctx, p.Kill)
 	hello, err := p.hello(r.bootLimit())
 	stop()
 	if err == nil && ctx.Err() == nil {
