@@ -3,7 +3,6 @@ package applets
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"syscall"
@@ -103,9 +102,7 @@ func ended(args []string, end *wire.End) error {
 	case end.How == wire.Refused:
 		return cli.WithStatus(int(end.Code), errors.New(end.Message))
 	case end.How == wire.Signaled:
-		return cli.WithStatus(128+int(end.Code), fmt.Errorf("%s: %v", args[0], syscall.Signal(end.Code)))
-	case end.Code != 0:
-		return cli.ExitStatus(end.Code)
+		return cli.Ended(args[0], 0, syscall.Signal(end.Code))
 	}
-	return nil
+	return cli.Ended(args[0], int(end.Code), 0)
 }

@@ -3,7 +3,6 @@ package applets
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"path"
 	"strconv"
@@ -70,14 +69,12 @@ func (c *runlocalCommand) run(ctx context.Context, o *sandbox.Options) error {
 		return cli.ExitStatus(128 + int(syscall.SIGPIPE)) // nobody reads any more
 	case err != nil:
 		return err
-	case end.Signal != 0:
-		return cli.WithStatus(128+int(end.Signal), fmt.Errorf("%s: %v", o.Plan.Args[0], end.Signal))
-	case end.Code != 0:
-		return cli.ExitStatus(end.Code)
-	case o.Plan.Keep:
-		return o.Commit(ctx, end, c.Layer, c.Changes)
 	}
-	return nil
+	err = cli.Ended(o.Plan.Args[0], end.Code, end.Signal)
+	if err == nil && o.Plan.Keep {
+		err = o.Commit(ctx, end, c.Layer, c.Changes)
+	}
+	return err
 }
 
 // options is what the command line says, in the sandbox's terms.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 )
@@ -64,6 +65,17 @@ func (e statusError) Unwrap() error { return e.error }
 
 // WithStatus makes err end the applet with status.
 func WithStatus(status int, err error) error { return statusError{err, status} }
+
+// Ended is how the command called name ended, as a shell has it: its exit status, or 128+N and a message if signal N killed it.
+func Ended(name string, status int, killed syscall.Signal) error {
+	switch {
+	case killed != 0:
+		return WithStatus(128+int(killed), fmt.Errorf("%s: %v", name, killed))
+	case status != OK:
+		return ExitStatus(status)
+	}
+	return nil
+}
 
 // usageError is a command line that cannot be understood.
 type usageError struct{ error }

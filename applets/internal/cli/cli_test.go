@@ -222,3 +222,21 @@ func TestInstall(t *testing.T) {
 		t.Errorf("no directory: %v", err)
 	}
 }
+
+func TestEnded(t *testing.T) {
+	if err := Ended("x", 0, 0); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct {
+		err    error
+		status int
+		text   string
+	}{
+		{Ended("x", 3, 0), 3, "exit status 3"},
+		{Ended("/a b", 0, syscall.SIGKILL), 137, "/a b: killed"},
+	} {
+		if got := status(&Applet{Runner: true}, c.err); got != c.status || c.err.Error() != c.text {
+			t.Errorf("%d, %v; want %d, %s", got, c.err, c.status, c.text)
+		}
+	}
+}
