@@ -8,7 +8,6 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/applets/internal/cli"
 	"github.com/ctbox/ctbox/applets/internal/compress"
-	"github.com/ctbox/ctbox/applets/internal/list"
 	"github.com/ctbox/ctbox/applets/internal/output"
 )
 
@@ -33,22 +32,13 @@ type mkinitrdCommand struct {
 }
 
 func (c *mkinitrdCommand) Run(std cli.Stdio) error {
-	times, err := archive.NewTimes(c.Mtime)
+	from, err := openPacked(c.Mtime, c.Directory, c.List, std.In, c.Null)
 	if err != nil {
 		return err
 	}
-	src, err := archive.OpenDir(c.Directory)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	in, err := list.Open(c.List, std.In, c.Null)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
+	defer from.close()
 	initrd := archive.Initrd{
-		List: in, Source: src, Time: times, SkipSockets: c.SkipSockets, AllowEmpty: c.AllowEmpty, Warn: std.Warn,
+		List: from.list, Source: from.dir, Time: from.times, SkipSockets: c.SkipSockets, AllowEmpty: c.AllowEmpty, Warn: std.Warn,
 	}
 	if initrd.Init, err = c.openInit(); err != nil {
 		return err

@@ -33,22 +33,13 @@ type mklayerCommand struct {
 }
 
 func (c *mklayerCommand) Run(std cli.Stdio) error {
-	times, err := archive.NewTimes(c.Mtime)
+	from, err := openPacked(c.Mtime, c.Directory, c.List, std.In, c.Null)
 	if err != nil {
 		return err
 	}
-	src, err := archive.OpenDir(c.Directory)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	in, err := list.Open(c.List, std.In, c.Null)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
+	defer from.close()
 	layer := archive.Layer{
-		List: in, Source: src, Time: times, RootEntry: c.RootEntry, SkipSockets: c.SkipSockets, Warn: std.Warn,
+		List: from.list, Source: from.dir, Time: from.times, RootEntry: c.RootEntry, SkipSockets: c.SkipSockets, Warn: std.Warn,
 	}
 	if c.Quiet {
 		layer.Warn = func(string, ...any) {}
@@ -56,6 +47,34 @@ func (c *mklayerCommand) Run(std cli.Stdio) error {
 	return output.Target{Path: c.Output, Stdout: std.Out, Binary: true}.Write(func(w io.Writer) error {
 		return elsewhere(c.Directory, compress.To(w, c.Compress, 0, layer.Write))
 	})
+}
+
+// packed is what the packers of a list read.
+type packed struct {
+	times archive.Times
+	dir   *archive.Dir
+	list  *list.Input
+}
+
+// openPacked opens what options with these values name.
+func openPacked(mtime, directory, name string, stdin io.Reader, null bool) (p *packed, err error) {
+	p = new(packed)
+	if p.times, err = archive.NewTimes(mtime); err != nil {
+		return nil, err
+	}
+	if p.dir, err = archive.OpenDir(directory); err != nil {
+		return nil, err
+	}
+	if p.list, err = list.Open(name, stdin, null); err != nil {
+		p.dir.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *packed) close() {
+	p.list.Close()
+	p.dir.Close()
 }
 
 // elsewhere gives the likely cure where a name is missing: a list made by "fileids DIR" needs that DIR again.
