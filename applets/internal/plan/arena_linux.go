@@ -137,5 +137,5 @@ func (a *arena) argument(arg any) uintptr {
 	case pointer:
 		return arg.make(a)
 	}
-	panic("sandbox: an argument of no known type")
+	panic("plan: an argument of no known type")
 }

@@ -63,8 +63,8 @@ func Guess(args []string, euid int) *Options {
 	if len(args) < 2 || euid == 0 {
 		return nil
 	}
-	if path.Base(args[0]) != "runlocal" {
-		if base := path.Base(args[0]); len(base) < 5 || base[:5] != "ctbox" || args[1] != "runlocal" {
+	if base := path.Base(args[0]); base != "runlocal" {
+		if len(base) < 5 || base[:5] != "ctbox" || args[1] != "runlocal" {
 			return nil
 		}
 		args = args[1:]

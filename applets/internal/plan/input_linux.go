@@ -27,7 +27,7 @@ func inputPipe() (read, write int, err error) {
 }
 
 // Feed copies standard input to a program that was given a pipe for it, and returns at the end of either, or nil at once where
-// there is none. It reads nothing before the program has started, lest another try find it gone. It must return before Wait.
+// there is none. It reads nothing before the program has started, lest another try find it gone. It must return before Rewind and Close.
 func (c *Child) Feed() error {
 	if c.feed < 0 || !c.started() {
 		return nil

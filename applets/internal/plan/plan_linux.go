@@ -115,6 +115,5 @@ func (p *Plan) wait(name string) {
 // A change of credentials takes the setting back.
 func (p *Plan) dieWithParent() {
 	p.do("die with the parent", callPrctl, prSetPdeathsig, int(syscall.SIGKILL), 0, 0, 0)
-	poll := struct{ fd, events int32 }{fd: int32(p.child)}
-	p.do("see whether the parent lives", callPoll, raw(&poll), 1, make([]byte, 16), 0, 0).gives(0)
+	p.do("see whether the parent lives", callPoll, raw(&pollFD{fd: int32(p.child)}), 1, make([]byte, 16), 0, 0).gives(0)
 }

@@ -69,9 +69,10 @@ func idmapFailure(path, said string, unmapped bool) error {
 
 // idmapUnmapped reports whether one of maps is of ids that are not there in this namespace itself.
 func idmapUnmapped(maps []IDMap, own string) bool {
+	all := idmapItself(own)
 	for _, m := range maps {
 		there := false
-		for _, have := range idmapItself(own) {
+		for _, have := range all {
 			there = there || m.Outside >= have.Inside && uint64(m.Outside)+uint64(m.Count) <= uint64(have.Inside)+uint64(have.Count)
 		}
 		if !there {
