@@ -123,7 +123,7 @@ func newDocker() (*engineHandle, string, error) {
 // wait waits until the engine answers.
 func (e *engineHandle) wait(args ...string) error {
 	var err error
-	for range 300 {
+	for range 1800 { // three minutes: daemons start slowly on a busy machine
 		if _, err = e.try(args...); err == nil {
 			return nil
 		}
