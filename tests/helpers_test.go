@@ -49,6 +49,9 @@ func requireNamespaces(t *testing.T) {
 	}
 }
 
+// promptly is far longer than anything takes that works, on a busy machine too, and far shorter than what would hold it up.
+const promptly = 30 * time.Second
+
 func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

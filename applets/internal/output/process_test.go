@@ -22,6 +22,11 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv("OUTPUT_TEST_ROLE"); role != "" {
 		child(role, os.Args[1])
 	}
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT} {
+		if signal.Ignored(sig) { // of a test under nohup(1), or in the background of a script: children would ignore it, too
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 	os.Exit(m.Run())
 }
 
