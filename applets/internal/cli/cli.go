@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -142,9 +141,9 @@ func prepare(a *Applet, args []string) (Command, *kong.Node, error) {
 		return nil, nil, err
 	}
 	model := parser.Model.Node
-	norm, err := getopt(model, args, a.Runner)
+	opts, operands, err := getopt(model, args, a.Runner)
 	if err == nil {
-		_, err = parser.Parse(norm)
+		err = assign(model, opts, operands)
 	}
 	if err != nil && !errors.Is(err, errHelp) && !errors.Is(err, errVersion) {
 		err = usageError{err}
@@ -152,20 +151,10 @@ func prepare(a *Applet, args []string) (Command, *kong.Node, error) {
 	return cmd, model, err
 }
 
-// newParser builds the model of one applet: building all of them would double the start-up time.
+// newParser builds the model of one applet: building all of them would double the start-up time. The command line is not for it to
+// parse (see assign).
 func newParser(a *Applet, cmd Command) (*kong.Kong, error) {
-	return kong.New(cmd, kong.Name(a.Name), kong.NoDefaultHelp(), kong.Exit(func(int) {}),
-		kong.KindMapper(reflect.String, kong.MapperFunc(decodeString)))
-}
-
-// decodeString keeps every byte of a name. kong's own goes through JSON, which has no place for bytes that
-// are not UTF-8 and puts U+FFFD there.
-func decodeString(ctx *kong.DecodeContext, target reflect.Value) error {
-	token, err := ctx.Scan.PopValue("string")
-	if err == nil {
-		target.SetString(token.String())
-	}
-	return err
+	return kong.New(cmd, kong.Name(a.Name), kong.NoDefaultHelp())
 }
 
 func status(a *Applet, err error) int {
