@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ctbox/ctbox/applets/internal/cli"
 )
@@ -222,6 +220,39 @@ func TestManualOfBox(t *testing.T) {
 	if got, want := manStatuses(page), "0 1 2 124 125 126 127 128"; got != want {
 		t.Errorf("exit statuses %s, want %s", got, want)
 	}
+	_, letters, _ := strings.Cut(page, "\nThe same letter means the same in every applet:\n")
+	letters, _, _ = strings.Cut(letters, "\n.El\n")
+	if got, want := manLetters(letters), allLetters(t); !slices.Equal(got, want) {
+		t.Errorf("letters: %q, want %q", got, want)
+	}
+}
+
+// manLetters are the options with letters of a list, "o output", in order.
+func manLetters(text string) (all []string) {
+	for _, m := range regexp.MustCompile(`(?m)^\.It Fl (.) , Fl Fl (\S+)`).FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1]+" "+m[2])
+	}
+	slices.Sort(all)
+	return all
+}
+
+// allLetters are those of all applets.
+func allLetters(t *testing.T) []string {
+	t.Helper()
+	all := []string{"h help"}
+	for _, a := range table {
+		options, err := cli.Options(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range options {
+			if o.Letter != "" {
+				all = append(all, o.Letter+" "+o.Name)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // boxUsage are the ways to call ctbox that "ctbox --help" has.
@@ -272,76 +303,6 @@ func TestManualPages(t *testing.T) {
 	}
 }
 
-// A page begins with a date that is one and with its own name.
-func TestManualHeads(t *testing.T) {
-	eachManPage(t, func(t *testing.T, name, page string) {
-		head := regexp.MustCompile(`^\.Dd (.*)\n\.Dt (.*)\n\.Os\n\.Sh NAME\n`).FindStringSubmatch(page)
-		if head == nil {
-			t.Fatal("it does not begin with .Dd, .Dt, .Os and NAME")
-		}
-		if date, err := time.Parse("January 2, 2006", head[1]); err != nil || date.Year() < 2026 {
-			t.Errorf(".Dd %s: %v", head[1], err)
-		}
-		base, section, _ := strings.Cut(name, ".")
-		if want := strings.ToUpper(base) + " " + section; head[2] != want {
-			t.Errorf(".Dt %s, want %s", head[2], want)
-		}
-	})
-}
-
-// others are the pages of others that ours may refer to, as Debian's packages and the projects themselves have them.
-const others = " awk(1) bpf(2) bwrap(1) capabilities(7) capset(2) cgroups(7) chattr(1) chown(2) chroot(8) close_range(2) comm(1) cp(1)" +
-	" cpio(1) debootstrap(8) docker(1) env(1) fakechroot(1) fakeroot(1) find(1) getsubids(1) git(1) grep(1) gzip(1) join(1)" +
-	" make(1) mknod(2) mktemp(1) mount_namespaces(7) mount_setattr(2) newgidmap(1) newuidmap(1) pasta(1) pid_namespaces(7)" +
-	" pivot_root(2) pivot_root(8) podman(1) prctl(2) qemu-system-x86_64(1) redo(1) rsync(1) seccomp(2) sed(1) setgroups(2)" +
-	" setuid(2) sha256sum(1) slirp4netns(1) sort(1) ssh(1) stat(2) subuid(5) systemd-nspawn(1) tar(1) timeout(1) umask(2)" +
-	" unshare(1) user_namespaces(7) zstd(1) "
-
-// References lead to pages, and those of SEE ALSO are in the order of sections and names, each once, and not to the page itself.
-func TestManualReferences(t *testing.T) {
-	reference := regexp.MustCompile(`(?m)^\.(?:It )?Xr (\S+) (\d)`)
-	eachManPage(t, func(t *testing.T, name, page string) {
-		for _, m := range reference.FindAllStringSubmatch(page, -1) {
-			if strings.HasPrefix(m[1], "ctbox") {
-				if _, err := os.Stat(filepath.Join("..", "man", m[1]+"."+m[2])); err != nil {
-					t.Errorf("%s(%s): %v", m[1], m[2], err)
-				}
-			} else if !strings.Contains(others, " "+m[1]+"("+m[2]+") ") {
-				t.Errorf("%s(%s): if that page is there, add it to others", m[1], m[2])
-			}
-		}
-		var also []string
-		for _, m := range reference.FindAllStringSubmatch(manSection(page, "SEE ALSO"), -1) {
-			also = append(also, m[2]+" "+m[1])
-			if m[1]+"."+m[2] == name {
-				t.Errorf("SEE ALSO has the page itself")
-			}
-		}
-		if want := slices.Compact(slices.Sorted(slices.Values(also))); !slices.Equal(also, want) {
-			t.Errorf("SEE ALSO has %q, want %q", also, want)
-		}
-		if name != "ctbox.1" && !slices.Contains(also, "1 ctbox") {
-			t.Errorf("SEE ALSO lacks ctbox(1)")
-		}
-	})
-}
-
-// A command in the running text is one that ctbox takes: the applet is there, and so are its options. Operands may be missing.
-func TestManualCommands(t *testing.T) {
-	quoted := regexp.MustCompile(`(?m)^\.(?:Ql|Dl|Li|Ic) (?:ctbox )?([a-z0-9-]+)((?: [^ \n]+)+?)(?: [.,;:)])?$`)
-	eachManPage(t, func(t *testing.T, _, page string) {
-		for _, m := range quoted.FindAllStringSubmatch(page, -1) {
-			a := lookup(m[1])
-			if a == nil || !strings.Contains(m[2], " -") {
-				continue
-			}
-			if _, err := cli.Parse(a, strings.Fields(m[2])); err != nil && !strings.Contains(err.Error(), "missing operand") {
-				t.Errorf("%s: %v", m[0], err)
-			}
-		}
-	})
-}
-
 // README.md says of each applet what its brief says, and perhaps more.
 func TestReadmeOfApplets(t *testing.T) {
 	text, err := os.ReadFile("../README.md")
@@ -357,24 +318,5 @@ func TestReadmeOfApplets(t *testing.T) {
 		if more, ok := strings.CutPrefix(rows[0][1], a.Brief); !ok || more != "" && !strings.ContainsAny(more[:1], ",:") {
 			t.Errorf("%s: %q is not the brief %q and then perhaps a comma or colon and more", a.Name, rows[0][1], a.Brief)
 		}
-	}
-}
-
-// mandoc finds nothing wrong with the pages. With CI=true it must be here.
-func TestManualLint(t *testing.T) {
-	mandoc, err := exec.LookPath("mandoc")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	pages, err := filepath.Glob("../man/*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command(mandoc, append([]string{"-Tlint", "-W", "warning"}, pages...)...).CombinedOutput()
-	if err != nil || len(out) > 0 {
-		t.Errorf("%v\n%s", err, out)
 	}
 }

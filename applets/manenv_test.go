@@ -2,11 +2,7 @@ package applets
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
 	"path"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -21,9 +17,10 @@ var readElsewhere = map[string][]string{
 	"runlocal":  {"SOURCE_DATE_EPOCH", "TMPDIR"},                     // runlocal-changes does, which it runs
 }
 
-// ENVIRONMENT in each page has the variables that the code of the applet reads or sets, and no others.
+// ENVIRONMENT in each page has the variables that the code of the applet reads or sets, and no others; that of ctbox(1) has them all.
 func TestManualOfEnvironment(t *testing.T) {
 	code := readSource(t)
+	var all []string
 	for _, a := range table {
 		want := code.environment("applets." + reflect.TypeOf(a.New()).Elem().Name())
 		want = append(want, readElsewhere[a.Name]...)
@@ -31,6 +28,11 @@ func TestManualOfEnvironment(t *testing.T) {
 		if got := manEnvironment(manPage(t, "ctbox-"+a.Name+".1")); !slices.Equal(got, slices.Compact(want)) {
 			t.Errorf("%s: ENVIRONMENT has %q, want %q", a.Name, got, want)
 		}
+		all = append(all, want...)
+	}
+	slices.Sort(all)
+	if got := manEnvironment(manPage(t, "ctbox.1")); !slices.Equal(got, slices.Compact(all)) {
+		t.Errorf("ctbox: ENVIRONMENT has %q, want %q", got, slices.Compact(all))
 	}
 }
 
@@ -54,27 +56,16 @@ type declaration struct {
 	text      string   // of a constant, quoted
 }
 
-// readSource reads all files but tests, for whatever system. It knows no types: a name that means one thing here and
+// readSource reads the declarations. It knows no types: a name that means one thing here and
 // another there means both.
 func readSource(t *testing.T) source {
 	t.Helper()
 	all := source{}
-	err := filepath.WalkDir(".", func(name string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-			return err
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
+	eachSource(t, func(file *ast.File) {
 		for _, d := range file.Decls {
 			all.declare(file.Name.Name, d)
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return all
 }
 

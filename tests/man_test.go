@@ -98,7 +98,7 @@ func (e *manualExample) environ(t *testing.T, dir string) (env []string) {
 func (e *manualExample) run(dir string, env []string, as ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	line := append(as, "sh", "-euc", "umask 022\n"+e.command)
+	line := append(as, "sh", "-euc", "umask 022\n"+e.command+"test \"$(pwd)\" = \"$PWD\" || echo 'it changes the directory'")
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, append(slices.Clone(env), "PWD="+dir, "TMPDIR="+dir, "SOURCE_DATE_EPOCH="), time.Minute
 	out, err := cmd.CombinedOutput()
