@@ -29,8 +29,8 @@ func asPackager(t *testing.T) []string {
 	return []string{"setpriv", fmt.Sprint("--reuid=", packager), fmt.Sprint("--regid=", packager), "--clear-groups"}
 }
 
-// sharedTree is a directory that the packager can come to, whatever the umask is.
-func sharedTree(t *testing.T) string {
+// openDir is a directory that the packager can come to, whatever the umask is.
+func openDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ctbox-package-")
 	check(t, err)
@@ -110,7 +110,7 @@ func TestPackages(t *testing.T) {
 		t.Run(kind.script, func(t *testing.T) {
 			requireTool(t, kind.tools...)
 			t.Parallel()
-			dir := sharedTree(t)
+			dir := openDir(t)
 			plain := exec.Command(filepath.Join(copySource(t, filepath.Join(dir, "src")), "scripts", kind.script), filepath.Join(dir, "plain"))
 			plain.Env = append(os.Environ(), "CTBOX="+program, "VERSION=", "SOURCE_DATE_EPOCH=")
 			pack := made(t, plain)
