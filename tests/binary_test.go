@@ -28,7 +28,8 @@ func staticCtbox(t *testing.T) string {
 	t.Helper()
 	binary.Do(func() {
 		if binary.dir, binary.err = sharedDir("read -r _"); binary.err == nil {
-			binary.err = buildCtbox("..", filepath.Join(binary.dir, "ctbox"))
+			path := filepath.Join(binary.dir, "ctbox")
+			binary.err = errors.Join(buildCtbox("..", path), os.Chmod(path, 0o755)) // whatever the umask is: other users run it
 		}
 	})
 	if binary.err != nil {

@@ -254,6 +254,7 @@ func build(t *testing.T, pkg string) string {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", cmd, err, out)
 		}
+		check(t, os.Chmod(path, 0o755)) // whatever the umask is
 		builds[pkg] = path
 	}
 	return builds[pkg]
