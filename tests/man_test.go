@@ -20,7 +20,7 @@ import (
 // order, in a directory with the trees base and app, the sources src and the kernel vmlinuz. All displays of EXAMPLES have commands.
 // Comments before a display say what it takes:
 //
-//	.\" engine: NAME...    docker, podman, qemu, namespaces, or debian, which is a tree with apt
+//	.\" engine: NAME...    docker, podman, namespaces, qemu with the kernel vmlinuz, or debian, which is a tree with apt
 //	.\" needs: PROGRAM...  programs that other users may lack
 //	.\" installs: debian   a tree of its own, which an ordinary user makes; see installDebian
 func TestManualExamples(t *testing.T) {
@@ -79,12 +79,11 @@ func (e *manualExample) environ(t *testing.T, dir string) (env []string) {
 			env = append(env, startPodman(t).Env...)
 		case "qemu":
 			env = append(env, guestEnviron(t)...)
+			link(t, stockKernel(t), filepath.Join(dir, "vmlinuz"))
 		case "namespaces":
 			requireNamespaces(t)
 		case "debian":
-			if err := os.Symlink(debianTree(t), filepath.Join(dir, "debian")); !errors.Is(err, fs.ErrExist) {
-				check(t, err)
-			}
+			link(t, debianTree(t), filepath.Join(dir, "debian"))
 		default:
 			t.Fatalf("line %d: no engine is called %q", e.line, engine)
 		}
@@ -94,11 +93,20 @@ func (e *manualExample) environ(t *testing.T, dir string) (env []string) {
 	return append(ours, env...)
 }
 
+// link makes a symbolic link, which may be there.
+func link(t *testing.T, target, path string) {
+	t.Helper()
+	if err := os.Symlink(target, path); !errors.Is(err, fs.ErrExist) {
+		check(t, err)
+	}
+}
+
 // run runs the example in dir and compares what it prints. The command may be another user's, by a command line that runs it as that.
 func (e *manualExample) run(dir string, env []string, as ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	line := append(as, "sh", "-euc", "umask 022\n"+e.command+"test \"$(pwd)\" = \"$PWD\" || echo 'it changes the directory'")
+	const stay = `test "$PWD" = "$1" || echo "the next command would run in $PWD"`
+	line := append(as, "sh", "-euc", "umask 022\n"+e.command+stay, "sh", dir)
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, append(slices.Clone(env), "PWD="+dir, "TMPDIR="+dir, "SOURCE_DATE_EPOCH="), time.Minute
 	out, err := cmd.CombinedOutput()
@@ -193,14 +201,10 @@ func exampleTrees(t *testing.T) string {
 	dir := t.TempDir()
 	write := func(name, text string, mode os.FileMode) {
 		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(path, mode); err != nil { // whatever the umask is
-			t.Fatal(err)
+		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		check(t, os.WriteFile(path, []byte(text), mode))
+		for ; path != dir; path, mode = filepath.Dir(path), 0o755 { // whatever the umask is
+			check(t, os.Chmod(path, mode))
 		}
 	}
 	busybox, err := staticBusybox()
@@ -211,18 +215,12 @@ func exampleTrees(t *testing.T) string {
 		write(tree+"/bin/busybox", string(busybox), 0o755)
 		write(tree+"/bin/hello", "#!/bin/sh\necho hello\n", 0o755)
 		write(tree+"/etc/passwd", "root:x:0:0::/:\n", 0o644)
+		check(t, os.Symlink("busybox", filepath.Join(dir, tree, "bin/sh")))
 	}
 	write("base/etc/motd", "Welcome.\n", 0o644)
 	write("app/etc/hostname", "hello\n", 0o644)
+	check(t, os.Symlink("bin/hello", filepath.Join(dir, "app/init")))
 	write("src/hello.c", "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n", 0o644)
 	write("src/Makefile", "install:\n\tgcc -o $(DESTDIR)/hello hello.c\n", 0o644)
-	for link, target := range map[string]string{"base/bin/sh": "busybox", "app/bin/sh": "busybox", "app/init": "bin/hello"} {
-		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if kernels, _ := filepath.Glob("/boot/vmlinuz-*-cloud-amd64"); len(kernels) > 0 {
-		check(t, os.Symlink(kernels[len(kernels)-1], filepath.Join(dir, "vmlinuz")))
-	}
 	return dir
 }
