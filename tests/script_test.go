@@ -50,7 +50,7 @@ func TestScripts(t *testing.T) {
 					return setup(env)
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"status": status, "requires": requires, "can": can,
+					"status": status, "requires": requires, "can": can, "mkelf": mkelf,
 				},
 			})
 		})
