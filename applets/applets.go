@@ -43,6 +43,7 @@ import (
 var table = [...]*cli.Applet{
 	&dockjson,
 	&fileids,
+	&gz,
 	&libs,
 	&listdiff,
 	&memcalc,

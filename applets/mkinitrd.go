@@ -72,15 +72,11 @@ func (c *mkinitrdCommand) openInit() (*os.File, error) {
 }
 
 func (c *mkinitrdCommand) pack(w io.Writer, initrd *archive.Initrd) error {
-	if c.Compress == "none" {
-		return initrd.Write(w)
-	}
-	method := c.Compress
-	if method == "gzip" {
-		method = "gzip-member" // of several members, the kernel reads the first
+	if c.Compress != "zstd" {
+		return compress.To(w, c.Compress, 0, initrd.Write) // gzip gives a newc archive a length that suits the kernel
 	}
 	count := &counter{w: w}
-	if err := compress.To(count, method, 0, initrd.Write); err != nil {
+	if err := compress.To(count, c.Compress, 0, initrd.Write); err != nil {
 		return err
 	}
 	_, err := w.Write(make([]byte, archive.NewcPadding(count.n)))

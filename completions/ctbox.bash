@@ -12,7 +12,7 @@ _ctbox_model() {
 	'')
 		options=(--list --install -s --symlink -f --force -h --help --version)
 		operands=(@dir)
-		applets='dockjson|fileids|libs|listdiff|memcalc|mkimage|mkinitrd|mklayer|need|rundocker|runkvm|runlocal|sha256|try-fakeroot'
+		applets='dockjson|fileids|gz|libs|listdiff|memcalc|mkimage|mkinitrd|mklayer|need|rundocker|runkvm|runlocal|sha256|try-fakeroot'
 		;;
 	dockjson)
 		options=(-t=@file --template=@file -o=@file --output=@file -h --help --version)
@@ -22,6 +22,10 @@ _ctbox_model() {
 		options=(-0 --null -C=@dir --directory=@dir -F=@file --fakeroot=@file --owner=@text -j=@text --jobs=@text -x
 			--one-file-system -o=@file --output=@file '--progress=auto|always|never' -h --help --version)
 		operands=(@dir)
+		;;
+	gz)
+		options=(-l=@text --level=@text -o=@file --output=@file '--progress=auto|always|never' -h --help --version)
+		operands=(@file)
 		;;
 	libs)
 		options=(-0 --null -a --all --root=@dir -h --help --version)

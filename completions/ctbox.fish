@@ -86,6 +86,8 @@ function __ctbox_valued -a applet
 			printf '%s\n' -t --template -o --output
 		case fileids
 			printf '%s\n' -C --directory -F --fakeroot --owner -j --jobs -o --output --progress
+		case gz
+			printf '%s\n' -l --level -o --output --progress
 		case libs
 			printf '%s\n' --root
 		case listdiff
@@ -109,7 +111,7 @@ function __ctbox_valued -a applet
 	end
 end
 
-set -g __ctbox_applets dockjson fileids libs listdiff memcalc mkimage mkinitrd mklayer need rundocker runkvm runlocal sha256 try-fakeroot
+set -g __ctbox_applets dockjson fileids gz libs listdiff memcalc mkimage mkinitrd mklayer need rundocker runkvm runlocal sha256 try-fakeroot
 set -g __ctbox_runners rundocker runkvm runlocal try-fakeroot
 
 complete -c ctbox -f
@@ -142,6 +144,14 @@ complete -c ctbox -n '__ctbox_at options fileids' -l progress -r -f -a 'auto alw
 complete -c ctbox -n '__ctbox_at options fileids' -s h -l help -d 'Print this help'
 complete -c ctbox -n '__ctbox_at options fileids' -l version -d 'Print the version'
 complete -c ctbox -n '__ctbox_at 1 fileids' -f -a '(__ctbox_directories)'
+
+complete -c ctbox -n '__ctbox_at' -a gz -d 'compress so that a small change moves few bytes'
+complete -c ctbox -n '__ctbox_at options gz' -s l -l level -r -f -d '1 is the fastest, 9 gives the fewest bytes; 6 if not given'
+complete -c ctbox -n '__ctbox_at options gz' -s o -l output -r -F -d 'Write FILE, whole or not at all'
+complete -c ctbox -n '__ctbox_at options gz' -l progress -r -f -a 'auto always never' -d 'Show on standard error how far the work is: on a terminal, after a second'
+complete -c ctbox -n '__ctbox_at options gz' -s h -l help -d 'Print this help'
+complete -c ctbox -n '__ctbox_at options gz' -l version -d 'Print the version'
+complete -c ctbox -n '__ctbox_at 1 gz' -F
 
 complete -c ctbox -n '__ctbox_at' -a libs -d 'list the shared libraries that programs need'
 complete -c ctbox -n '__ctbox_at options libs' -s 0 -l null -d 'Names end in NUL, not newline, on standard input and in the output'

@@ -7,29 +7,12 @@ import (
 
 // A buffer collects what an archive consists of, for large writes.
 type buffer struct {
-	w    io.Writer
-	buf  []byte // the first n bytes are to be written
-	n    int
-	mark func() // tells a compressor where an entry begins
+	w   io.Writer
+	buf []byte // the first n bytes are to be written
+	n   int
 }
 
-func newBuffer(w io.Writer) buffer {
-	b := buffer{w: w, buf: make([]byte, 512<<10)}
-	if m, ok := w.(interface{ Boundary() }); ok {
-		b.mark = m.Boundary
-	}
-	return b
-}
-
-// begin says that an entry begins.
-func (b *buffer) begin() error {
-	if b.mark == nil {
-		return nil
-	}
-	err := b.flush()
-	b.mark()
-	return err
-}
+func newBuffer(w io.Writer) buffer { return buffer{w: w, buf: make([]byte, 512<<10)} }
 
 // copy takes exactly size bytes of c and adds them to h if that is not nil. It reads into the free end of the buffer,
 // so that content is copied only once.

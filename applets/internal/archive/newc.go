@@ -64,15 +64,12 @@ type NewcWriter struct {
 	head [newcHeader]byte
 }
 
-// NewNewcWriter writes to w. If w has a method Boundary, it is called before each entry.
+// NewNewcWriter writes to w.
 func NewNewcWriter(w io.Writer) *NewcWriter { return &NewcWriter{buffer: newBuffer(w)} }
 
 // Header writes the header of an entry. If its Size is not 0, Content must follow.
 func (n *NewcWriter) Header(e *NewcEntry) error {
 	if err := e.check(); err != nil {
-		return err
-	}
-	if err := n.begin(); err != nil {
 		return err
 	}
 	if e.Ino == 0 {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"reflect"
 	"slices"
@@ -213,19 +212,6 @@ func TestNewcWriteErrors(t *testing.T) {
 		if err != full {
 			t.Errorf("room for %d bytes: %v", room, err)
 		}
-	}
-}
-
-// TestNewcBoundary: a compressor hears of each entry when it has all bytes before it.
-func TestNewcBoundary(t *testing.T) {
-	var m marked
-	w := NewNewcWriter(&m)
-	for range 3 {
-		must(t, w.Header(&NewcEntry{Name: []byte("d"), Mode: list.Directory}))
-	}
-	must(t, w.Close())
-	if fmt.Sprint(m.marks) != "[0 112 224]" {
-		t.Errorf("entries at %v", m.marks)
 	}
 }
 

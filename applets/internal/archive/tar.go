@@ -61,15 +61,11 @@ type TarWriter struct {
 	head []byte
 }
 
-// NewTarWriter writes to w. If w has a method Boundary, it is called before each entry.
+// NewTarWriter writes to w.
 func NewTarWriter(w io.Writer) *TarWriter { return &TarWriter{buffer: newBuffer(w)} }
 
 // Header writes the header of an entry. For a regular file, Content must follow.
-func (t *TarWriter) Header(e *TarEntry) error {
-	err := t.begin()
-	if err != nil {
-		return err
-	}
+func (t *TarWriter) Header(e *TarEntry) (err error) {
 	if t.head, err = AppendTarHeader(t.head[:0], e); err != nil {
 		return err
 	}

@@ -209,26 +209,6 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestTarBoundary: a compressor hears of each entry when it has all bytes before it.
-func TestTarBoundary(t *testing.T) {
-	var m marked
-	w := NewTarWriter(&m)
-	for range 3 {
-		must(t, w.Header(&TarEntry{Name: []byte("d/"), Kind: tarDirectory}))
-	}
-	must(t, w.Close())
-	if fmt.Sprint(m.marks) != "[0 512 1024]" {
-		t.Errorf("entries at %v", m.marks)
-	}
-}
-
-type marked struct {
-	bytes.Buffer
-	marks []int
-}
-
-func (m *marked) Boundary() { m.marks = append(m.marks, m.Len()) }
-
 // checkTar reads an archive with Go's reader and compares it with what was written.
 func checkTar(t testing.TB, archive []byte, want []TarEntry) {
 	t.Helper()

@@ -1,5 +1,5 @@
 // Package compress writes and reads gzip and zstd streams.
-// Invariant: the same input, marks, method and level give the same bytes, however many cores there are and
+// Invariant: the same input, method and level give the same bytes, however many cores there are and
 // however the input was split into writes; and memory does not grow with the data.
 package compress
 
@@ -23,15 +23,15 @@ type Writer struct {
 }
 
 // An encoder is one method. Its write must not fail after close.
-type encoder interface {
-	io.WriteCloser
-	boundary()
-}
+type encoder = io.WriteCloser
 
 // NewWriter returns a Writer of method "gzip", "zstd" or "none" that writes to w, which must not be used
-// otherwise until Close. "gzip-member" is gzip with a single member, which is all that some readers read: the Linux
-// kernel, of an initrd. Level 0 is the method's default; gzip has levels 1 to 9 (6 is the default), zstd
+// otherwise until Close. Level 0 is the method's default; gzip has levels 1 to 9 (6 is the default), zstd
 // 1 to 22 (3), of which this library tells four apart. "none" has no levels and ignores it.
+//
+// gzip cuts its input where a change to it moves few bytes of the output: in a tar, between entries. A newc cpio
+// is not cut, because the kernel reads only the first member of an initrd; its length is a multiple of 4, at which the
+// kernel looks for another one.
 func NewWriter(w io.Writer, method string, level int) (*Writer, error) {
 	enc, err := newEncoder(w, method, level)
 	if err != nil {
@@ -42,15 +42,11 @@ func NewWriter(w io.Writer, method string, level int) (*Writer, error) {
 
 func newEncoder(w io.Writer, method string, level int) (encoder, error) {
 	switch method {
-	case "gzip", "gzip-member":
+	case "gzip":
 		if level < 0 || level > 9 {
 			return nil, fmt.Errorf("gzip level %d: not 1 to 9", level)
 		}
-		m := newMembers(w, level, runtime.GOMAXPROCS(0), layerSizes)
-		if method == "gzip-member" {
-			m.whole = new(whole)
-		}
-		return m, nil
+		return newMembers(w, level, runtime.GOMAXPROCS(0), layerSizes), nil
 	case "zstd":
 		if level < 0 || level > 22 {
 			return nil, fmt.Errorf("zstd level %d: not 1 to 22", level)
@@ -75,14 +71,6 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Boundary says that the next byte begins a unit of the input, such as an entry of a tar. gzip members
-// are then cut at units where possible, so that a unit changed, added or removed changes few members.
-func (w *Writer) Boundary() {
-	if w.err == nil && !w.closed {
-		w.encoder.boundary()
-	}
-}
-
 // Close writes what is left and waits for everything that Write started. It does not close the underlying
 // writer. After a failed Write it returns that error again, and so does every further Close.
 func (w *Writer) Close() error {
@@ -100,7 +88,6 @@ func (w *Writer) Close() error {
 type plain struct{ io.Writer }
 
 func (plain) Close() error { return nil }
-func (plain) boundary()    {}
 
 // frame is method "zstd": one frame with a checksum (RFC 8878).
 type frame struct{ *zstd.Encoder }
@@ -118,8 +105,6 @@ func newFrame(w io.Writer, level, threads int) (encoder, error) {
 	return frame{enc}, err
 }
 
-func (frame) boundary() {}
-
 // To calls fill with a writer that compresses to w, or with w itself for "none".
 func To(w io.Writer, method string, level int, fill func(io.Writer) error) error {
 	if method == "none" {
@@ -134,4 +119,19 @@ func To(w io.Writer, method string, level int, fill func(io.Writer) error) error
 		err = closeErr
 	}
 	return err
+}
+
+// Gzip compresses r to its end, with method "gzip" of NewWriter. When r fails, what has been written is no whole
+// stream: a reader notices.
+func Gzip(w io.Writer, r io.Reader, level int) error {
+	enc, err := newEncoder(w, "gzip", level)
+	if err != nil {
+		return err
+	}
+	m := enc.(*members)
+	if err := m.readFrom(r); err != nil {
+		m.wait()
+		return err
+	}
+	return m.Close()
 }

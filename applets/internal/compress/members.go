@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"io"
-	"time"
 
 	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/gzip"
 )
 
 // sizes bound a gzip member's uncompressed size, in bytes. Only the last one may be shorter than least.
@@ -25,9 +23,6 @@ type sizes struct{ least, most int }
 var layerSizes = sizes{128 << 10, 512 << 10}
 
 const (
-	// unitHead is how many bytes after a boundary decide whether to cut there: a tar header, so that new
-	// content of the same size does not move a cut.
-	unitHead = 512
 	// gearReach is how many bytes a gear hash of 64 bits remembers.
 	gearReach = 64
 	// mostMembers bounds the members in flight, at about 2 MiB each.
@@ -42,34 +37,27 @@ type members struct {
 	level   int
 	sizes   sizes
 	gear    [256]uint64
+	entries entries // of filling
 	filling *member
 	flying  []*member // being compressed, oldest first
 	spare   []*member
 	limit   int    // of len(flying)
-	marks   []int  // offsets in filling of the boundaries, increasing
 	any     bool   // a member was begun
 	whole   *whole // if not nil, all pieces are one member
 }
 
-// whole is what a single member has of its own.
-type whole struct {
-	begun bool
-	crc   uint32
-	size  uint32 // mod 2^32
+// A member is the memory for one piece of the stream, used again and again.
+type member struct {
+	in    []byte
+	out   bytes.Buffer
+	part  bool // of a whole
+	flate *flate.Writer
+	err   error
+	done  chan struct{}
 }
 
 // bareHeader begins a member (RFC 1952, 2.3): no name, no time, and 255 (unknown) as its system.
-var bareHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
-
-// A member is the memory for one piece of the stream, used again and again.
-type member struct {
-	in   []byte
-	out  bytes.Buffer
-	gzip *gzip.Writer
-	part *flate.Writer // instead, where the member is a part of a whole one
-	err  error
-	done chan struct{}
-}
+const bareHeader = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 func newMembers(w io.Writer, level, threads int, s sizes) *members {
 	if level == 0 {
@@ -82,33 +70,52 @@ func newMembers(w io.Writer, level, threads int, s sizes) *members {
 }
 
 func (m *members) newMember() *member {
-	return &member{in: make([]byte, 0, m.sizes.most+unitHead), done: make(chan struct{}, 1)}
+	return &member{in: make([]byte, 0, m.sizes.most+blockSize), done: make(chan struct{}, 1)}
 }
 
-func (m *members) boundary() {
-	at := len(m.filling.in)
-	if at == 0 || len(m.marks) > 0 && m.marks[len(m.marks)-1] == at {
-		return
-	}
-	m.marks = append(m.marks, at)
-}
-
-// Write decides on a cut only when it has seen all bytes that may take part in the decision, so that
-// the sizes of writes do not matter.
 func (m *members) Write(p []byte) (n int, err error) {
 	for len(p) > 0 {
-		in := m.filling.in
-		k := copy(in[len(in):cap(in)], p)
-		m.filling.in = in[:len(in)+k]
+		k := copy(m.free(), p)
 		p = p[k:]
 		n += k
-		if len(m.filling.in) == cap(in) {
-			if err := m.cut(); err != nil {
-				return n, err
-			}
+		if err := m.add(k); err != nil {
+			return n, err
 		}
 	}
 	return n, nil
+}
+
+// readFrom takes all of r, without another buffer between.
+func (m *members) readFrom(r io.Reader) error {
+	for {
+		n, err := r.Read(m.free())
+		if e := m.add(n); e != nil {
+			return e
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// free is the room for what add adds; there always is some.
+func (m *members) free() []byte {
+	in := m.filling.in
+	return in[len(in):cap(in)]
+}
+
+// add decides on a cut only when it has seen all bytes that may take part in the decision, so that
+// the sizes of writes do not matter.
+func (m *members) add(n int) error {
+	in := m.filling.in
+	m.filling.in = in[:len(in)+n]
+	if len(m.filling.in) < cap(in) {
+		return nil
+	}
+	return m.cut()
 }
 
 // Close ends the stream. It waits for every goroutine even after an error.
@@ -119,15 +126,22 @@ func (m *members) Close() (err error) {
 	if err == nil && (len(m.filling.in) > 0 || !m.any) {
 		m.start(m.filling)
 	}
-	for len(m.flying) > 0 {
-		if e := m.land(err == nil); err == nil {
-			err = e
-		}
+	for err == nil && len(m.flying) > 0 {
+		err = m.land()
 	}
+	m.wait()
 	if err == nil && m.whole != nil {
 		err = m.write(m.whole.end())
 	}
 	return err
+}
+
+// wait waits for goroutines whose work is not needed.
+func (m *members) wait() {
+	for _, p := range m.flying {
+		<-p.done
+	}
+	m.flying = nil
 }
 
 // cut sends the front of filling to be compressed and keeps the rest.
@@ -135,7 +149,7 @@ func (m *members) cut() error {
 	full := m.filling
 	at := m.place(full.in)
 	if len(m.flying) == m.limit {
-		if err := m.land(true); err != nil {
+		if err := m.land(); err != nil {
 			return err
 		}
 	}
@@ -143,7 +157,7 @@ func (m *members) cut() error {
 	next.in = append(next.in[:0], full.in[at:]...)
 	full.in = full.in[:at]
 	m.filling = next
-	m.moveMarks(at)
+	m.entries.shift(at)
 	m.start(full)
 	return nil
 }
@@ -157,38 +171,27 @@ func (m *members) take() *member {
 	return m.newMember()
 }
 
-// moveMarks makes the marks relative to at and drops those before it.
-func (m *members) moveMarks(at int) {
-	kept := m.marks[:0]
-	for _, mark := range m.marks {
-		if mark > at {
-			kept = append(kept, mark-at)
-		}
-	}
-	m.marks = kept
-}
-
 func (m *members) start(p *member) {
+	if !m.any && bytes.HasPrefix(p.in, []byte("07070")) {
+		m.whole = new(whole)
+	}
 	m.any = true
 	m.flying = append(m.flying, p)
-	if m.whole != nil {
-		go p.compressPart(m.level)
-	} else {
-		go p.compress(m.level)
-	}
+	p.part = m.whole != nil
+	go p.compress(m.level)
 }
 
-// land waits for the oldest member and writes it, if write is set.
-func (m *members) land(write bool) error {
+// land waits for the oldest member and writes it.
+func (m *members) land() error {
 	p := m.flying[0]
 	m.flying = append(m.flying[:0], m.flying[1:]...)
 	<-p.done
 	m.spare = append(m.spare, p)
-	if !write || p.err != nil {
+	if p.err != nil {
 		return p.err
 	}
 	if m.whole != nil {
-		if err := m.write(m.whole.add(p.in)); err != nil {
+		if err := m.write(m.whole.add(p)); err != nil {
 			return err
 		}
 	}
@@ -206,67 +209,69 @@ func (m *members) write(b []byte) error {
 	return err
 }
 
-// add takes note of a part and returns what comes before it.
-func (w *whole) add(in []byte) (before []byte) {
-	w.crc = crc32.Update(w.crc, crc32.IEEETable, in)
-	w.size += uint32(len(in))
-	if !w.begun {
-		w.begun, before = true, bareHeader
-	}
-	return before
-}
-
-// end is an empty last block, with the codes that DEFLATE fixes (RFC 1951, 3.2.6), and the trailer.
-func (w *whole) end() []byte {
-	b := []byte{3, 0}
-	b = binary.LittleEndian.AppendUint32(b, w.crc)
-	return binary.LittleEndian.AppendUint32(b, w.size)
-}
-
-// compressPart makes blocks of which none is the last one, and which end with a byte.
-func (p *member) compressPart(level int) {
-	defer func() { p.done <- struct{}{} }()
-	p.out.Reset()
-	if p.part == nil {
-		if p.part, p.err = flate.NewWriter(&p.out, level); p.err != nil {
-			return
-		}
-	} else {
-		p.part.Reset(&p.out)
-	}
-	if _, p.err = p.part.Write(p.in); p.err == nil {
-		p.err = p.part.Flush()
-	}
-}
-
-// compress makes a member with a bare header: no name, no time, and 255 (unknown) as its system.
+// compress makes a member, or a part of a whole: blocks of which none is the last one, and which end with a byte.
 func (p *member) compress(level int) {
 	defer func() { p.done <- struct{}{} }()
 	p.out.Reset()
-	if p.gzip == nil {
-		if p.gzip, p.err = gzip.NewWriterLevel(&p.out, level); p.err != nil {
+	if p.flate == nil {
+		if p.flate, p.err = flate.NewWriter(&p.out, level); p.err != nil {
 			return
 		}
 	} else {
-		p.gzip.Reset(&p.out)
+		p.flate.Reset(&p.out)
 	}
-	p.gzip.ModTime = time.Unix(0, 0) // the package writes a zero Time's seconds since 1970, cut to 32 bits
-	if _, p.err = p.gzip.Write(p.in); p.err == nil {
-		p.err = p.gzip.Close()
+	if p.part {
+		p.flate.Write(p.in) // to memory, so without error
+		p.flate.Flush()
+		return
 	}
+	p.out.WriteString(bareHeader)
+	p.flate.Write(p.in)
+	p.flate.Close()
+	p.out.Write(trailer(crc32.ChecksumIEEE(p.in), uint32(len(p.in))))
 }
 
-// place says where the member that begins with in ends: at the boundary with the smallest hash of what
-// follows it; between least and most without one, at the smallest rolling hash. As the smallest of
+// trailer ends a member; size is that of its content mod 2^32.
+func trailer(crc, size uint32) []byte {
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, crc), size)
+}
+
+// whole is what a single member of many parts has of its own.
+type whole struct {
+	crc, size uint32 // of the content
+	length    int    // bytes written
+}
+
+// add takes note of a part and returns what comes before it.
+func (w *whole) add(p *member) (before []byte) {
+	if w.length == 0 {
+		before = []byte(bareHeader)
+	}
+	w.crc = crc32.Update(w.crc, crc32.IEEETable, p.in)
+	w.size += uint32(len(p.in))
+	w.length += len(before) + p.out.Len()
+	return before
+}
+
+// end is a last block without content, or a few, of 2 to 5 bytes, and the trailer: they make the length a multiple of 4. The
+// first three are one, two and three blocks with the codes that DEFLATE fixes, the last one is stored (RFC 1951, 3.2.4, 3.2.6).
+func (w *whole) end() []byte {
+	ends := [4]string{"\x02\x08\x30\x00", "\x02\x0c\x00", "\x03\x00", "\x01\x00\x00\xff\xff"}
+	return append([]byte(ends[w.length&3]), trailer(w.crc, w.size)...)
+}
+
+// place says where the member that begins with in ends: at the entry with the smallest hash of its header;
+// between least and most without one, at the smallest rolling hash. As the smallest of
 // all places in reach is not counted from the start, two streams that differ before soon cut at the same
 // places again. Among equals the last wins: constant data gives few members.
 func (m *members) place(in []byte) int {
+	m.entries.scan(in)
 	at, best := 0, uint32(1<<32-1)
-	for _, mark := range m.marks {
+	for _, mark := range m.entries.marks {
 		if mark < m.sizes.least || mark > m.sizes.most {
 			continue
 		}
-		if h := crc32.ChecksumIEEE(in[mark:min(mark+unitHead, len(in))]); h <= best {
+		if h := crc32.ChecksumIEEE(in[mark : mark+blockSize]); h <= best {
 			at, best = mark, h
 		}
 	}

@@ -147,9 +147,8 @@ func (l *layer) convert(spool *os.File, at int64, method string, verify bool) er
 		if err != nil {
 			return err
 		}
-		marked := &entryWriter{z: z}
-		err = l.readTar(io.TeeReader(r, io.MultiWriter(marked, plain)), f, verify)
-		if e := marked.Close(); err == nil && e != nil {
+		err = l.readTar(io.TeeReader(r, io.MultiWriter(z, plain)), f, verify)
+		if e := z.Close(); err == nil && e != nil {
 			err = fmt.Errorf("temporary file: %w", e)
 		}
 		if err != nil {

@@ -1,0 +1,108 @@
+package compress
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// tarOf makes a tar in a format, with names and sizes of all kinds, and says where its entries begin.
+func tarOf(t *testing.T, format tar.Format) (data []byte, starts []int) {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	long := strings.Repeat("long/", 60)
+	for i, name := range []string{"a", "dir/", "b", long + "c", "d", long} {
+		if format == tar.FormatUSTAR && len(name) > 255 {
+			continue
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		starts = append(starts, out.Len())
+		h := &tar.Header{Name: name, Size: int64(i * 700), Format: format, Mode: 0o644}
+		if strings.HasSuffix(name, "/") {
+			h.Size, h.Typeflag = 0, tar.TypeDir
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		w.Write(bytes.Repeat([]byte("x"), int(h.Size)))
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes(), starts
+}
+
+// TestEntries: entries are found with the headers before them, in every format and in a tar within a tar, however the stream is cut.
+func TestEntries(t *testing.T) {
+	for _, format := range []tar.Format{tar.FormatUSTAR, tar.FormatPAX, tar.FormatGNU} {
+		data, want := tarOf(t, format)
+		var e entries
+		e.scan(data)
+		if !slices.Equal(e.marks, want) {
+			t.Errorf("%v: entries at %d, want %d", format, e.marks, want)
+		}
+		outer := tree(1, 1, 1)[0].head
+		e = entries{}
+		e.scan(append(outer, data...))
+		for i := range want {
+			want[i] += len(outer)
+		}
+		if !slices.Equal(e.marks, append([]int{0}, want...)) {
+			t.Errorf("%v: in another tar, entries at %d, want 0 and %d", format, e.marks, want)
+		}
+	}
+}
+
+// TestEntriesShift: with any cuts in between, and any part of the stream seen at once, the entries are the same.
+func TestEntriesShift(t *testing.T) {
+	data := join(tree(2, 100, 3000))
+	var all entries
+	all.scan(data)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var e entries
+	var got []int
+	start := 0
+	for end := 0; end < len(data); {
+		end = min(len(data), end+rnd.IntN(5000))
+		e.scan(data[start:end])
+		at := rnd.IntN(e.next + 1) // nobody cuts behind what was looked at
+		for _, mark := range e.marks {
+			if mark <= at {
+				got = append(got, start+mark)
+			}
+		}
+		e.shift(at)
+		start += at
+	}
+	for _, mark := range e.marks {
+		got = append(got, start+mark)
+	}
+	if !slices.Equal(got, all.marks) {
+		t.Errorf("%d, want %d", got, all.marks)
+	}
+}
+
+// TestNoEntries: what only looks like a header is none.
+func TestNoEntries(t *testing.T) {
+	head := tree(3, 1, 1)[0].head
+	for i := range head {
+		broken := bytes.Clone(head)
+		broken[i] ^= 1
+		checksum := i >= 148 && i < 156
+		if isHeader(broken) && !checksum {
+			t.Errorf("byte %d does not matter", i)
+		}
+	}
+	for _, block := range []string{"", "ustar", strings.Repeat("ustar", 103)} {
+		if isHeader(fmt.Appendf(nil, "%-512s", block)[:512]) {
+			t.Errorf("%q is a header", block)
+		}
+	}
+}
