@@ -12,7 +12,7 @@ _ctbox_model() {
 	'')
 		options=(--list --install -s --symlink -f --force -h --help --version)
 		operands=(@dir)
-		applets='dockjson|fileids|listdiff|memcalc|mkimage|mkinitrd|mklayer|need|rundocker|runkvm|runlocal|sha256|try-fakeroot'
+		applets='dockjson|fileids|libs|listdiff|memcalc|mkimage|mkinitrd|mklayer|need|rundocker|runkvm|runlocal|sha256|try-fakeroot'
 		;;
 	dockjson)
 		options=(-t=@file --template=@file -o=@file --output=@file -h --help --version)
@@ -20,8 +20,12 @@ _ctbox_model() {
 		;;
 	fileids)
 		options=(-0 --null -C=@dir --directory=@dir -F=@file --fakeroot=@file --owner=@text -j=@text --jobs=@text -x
-			--one-file-system -o=@file --output=@file -h --help --version)
+			--one-file-system -o=@file --output=@file '--progress=auto|always|never' -h --help --version)
 		operands=(@dir)
+		;;
+	libs)
+		options=(-0 --null -a --all --root=@dir -h --help --version)
+		operands=(@file...)
 		;;
 	listdiff)
 		options=(-0 --null --added-only --exit-code -o=@file --output=@file -h --help --version)
@@ -36,19 +40,19 @@ _ctbox_model() {
 			--tag=@text '--format=hybrid|oci-dir|v1' '--media=oci|docker' --cmd=@text --entrypoint=@text
 			-e=@text --env=@text --label=@text --annotation=@text --workdir=@text --user=@text --expose=@text
 			--volume=@text --platform=@text --created=@text --author=@text --digest-file=@file
-			--no-verify-layers -v --verbose -q --quiet -h --help --version)
+			--no-verify-layers -v --verbose -q --quiet '--progress=auto|always|never' -h --help --version)
 		operands=(@file)
 		;;
 	mkinitrd)
 		options=(-0 --null -C=@dir --directory=@dir -o=@file --output=@file '-z=none|gzip|zstd'
 			'--compress=none|gzip|zstd' '--mtime=epoch|clamp|keep' '--rdinit=self|@file' --skip-sockets
-			--allow-empty -h --help --version)
+			--allow-empty '--progress=auto|always|never' -h --help --version)
 		operands=(@file)
 		;;
 	mklayer)
 		options=(-0 --null -C=@dir --directory=@dir -o=@file --output=@file '-z=none|gzip|zstd'
-			'--compress=none|gzip|zstd' '--mtime=epoch|clamp|keep' --root-entry --skip-sockets -q --quiet -h
-			--help --version)
+			'--compress=none|gzip|zstd' '--mtime=epoch|clamp|keep' --root-entry --skip-sockets -q --quiet
+			'--progress=auto|always|never' -h --help --version)
 		operands=(@file)
 		;;
 	need)
@@ -76,7 +80,7 @@ _ctbox_model() {
 		runner=1
 		;;
 	sha256)
-		options=(-c --check -o=@file --output=@file -h --help --version)
+		options=(-c --check -o=@file --output=@file '--progress=auto|always|never' -h --help --version)
 		operands=(@file...)
 		;;
 	try-fakeroot)

@@ -85,17 +85,19 @@ function __ctbox_valued -a applet
 		case dockjson
 			printf '%s\n' -t --template -o --output
 		case fileids
-			printf '%s\n' -C --directory -F --fakeroot --owner -j --jobs -o --output
+			printf '%s\n' -C --directory -F --fakeroot --owner -j --jobs -o --output --progress
+		case libs
+			printf '%s\n' --root
 		case listdiff
 			printf '%s\n' -o --output
 		case memcalc
 			printf '%s\n' --kernel --rootfstype
 		case mkimage
-			printf '%s\n' -t --template -o --output -z --compress --tag --format --media --cmd --entrypoint -e --env --label --annotation --workdir --user --expose --volume --platform --created --author --digest-file
+			printf '%s\n' -t --template -o --output -z --compress --tag --format --media --cmd --entrypoint -e --env --label --annotation --workdir --user --expose --volume --platform --created --author --digest-file --progress
 		case mkinitrd
-			printf '%s\n' -C --directory -o --output -z --compress --mtime --rdinit
+			printf '%s\n' -C --directory -o --output -z --compress --mtime --rdinit --progress
 		case mklayer
-			printf '%s\n' -C --directory -o --output -z --compress --mtime
+			printf '%s\n' -C --directory -o --output -z --compress --mtime --progress
 		case rundocker
 			printf '%s\n' --engine -e --env --network --timeout
 		case runkvm
@@ -103,11 +105,11 @@ function __ctbox_valued -a applet
 		case runlocal
 			printf '%s\n' --bind --changes -e --env --hostname --layer --limit --net --timeout --tmpfs --user --workdir
 		case sha256
-			printf '%s\n' -o --output
+			printf '%s\n' -o --output --progress
 	end
 end
 
-set -g __ctbox_applets dockjson fileids listdiff memcalc mkimage mkinitrd mklayer need rundocker runkvm runlocal sha256 try-fakeroot
+set -g __ctbox_applets dockjson fileids libs listdiff memcalc mkimage mkinitrd mklayer need rundocker runkvm runlocal sha256 try-fakeroot
 set -g __ctbox_runners rundocker runkvm runlocal try-fakeroot
 
 complete -c ctbox -f
@@ -136,9 +138,18 @@ complete -c ctbox -n '__ctbox_at options fileids' -l owner -r -f -d 'Owner of ev
 complete -c ctbox -n '__ctbox_at options fileids' -s j -l jobs -r -f -d 'Read N files at once; one for each processor if not given'
 complete -c ctbox -n '__ctbox_at options fileids' -s x -l one-file-system -d 'With DIR, do not go into other file systems'
 complete -c ctbox -n '__ctbox_at options fileids' -s o -l output -r -F -d 'Write FILE, whole or not at all'
+complete -c ctbox -n '__ctbox_at options fileids' -l progress -r -f -a 'auto always never' -d 'Show on standard error how far the work is: on a terminal, after a second'
 complete -c ctbox -n '__ctbox_at options fileids' -s h -l help -d 'Print this help'
 complete -c ctbox -n '__ctbox_at options fileids' -l version -d 'Print the version'
 complete -c ctbox -n '__ctbox_at 1 fileids' -f -a '(__ctbox_directories)'
+
+complete -c ctbox -n '__ctbox_at' -a libs -d 'list the shared libraries that programs need'
+complete -c ctbox -n '__ctbox_at options libs' -s 0 -l null -d 'Names end in NUL, not newline, on standard input and in the output'
+complete -c ctbox -n '__ctbox_at options libs' -s a -l all -d 'Write names for a list, and those of directories and links on the way'
+complete -c ctbox -n '__ctbox_at options libs' -l root -r -f -a '(__ctbox_directories)' -d 'Look for everything in DIR as if it were the root'
+complete -c ctbox -n '__ctbox_at options libs' -s h -l help -d 'Print this help'
+complete -c ctbox -n '__ctbox_at options libs' -l version -d 'Print the version'
+complete -c ctbox -n '__ctbox_at 1+ libs' -F
 
 complete -c ctbox -n '__ctbox_at' -a listdiff -d 'list what a layer adds, changes and deletes'
 complete -c ctbox -n '__ctbox_at options listdiff' -s 0 -l null -d 'Records end in NUL, not newline, in both lists and in the output'
@@ -181,6 +192,7 @@ complete -c ctbox -n '__ctbox_at options mkimage' -l digest-file -r -F -d 'Write
 complete -c ctbox -n '__ctbox_at options mkimage' -l no-verify-layers -d 'Do not look for what is wrong in the layers'
 complete -c ctbox -n '__ctbox_at options mkimage' -s v -l verbose -d 'Print the digests on standard error'
 complete -c ctbox -n '__ctbox_at options mkimage' -s q -l quiet -d 'Print no warnings'
+complete -c ctbox -n '__ctbox_at options mkimage' -l progress -r -f -a 'auto always never' -d 'Show on standard error how far the work is: on a terminal, after a second'
 complete -c ctbox -n '__ctbox_at options mkimage' -s h -l help -d 'Print this help'
 complete -c ctbox -n '__ctbox_at options mkimage' -l version -d 'Print the version'
 complete -c ctbox -n '__ctbox_at 1 mkimage' -F
@@ -194,6 +206,7 @@ complete -c ctbox -n '__ctbox_at options mkinitrd' -l mtime -r -f -a 'epoch clam
 complete -c ctbox -n '__ctbox_at options mkinitrd' -l rdinit -r -F -a 'self' -d 'Add this program, or FILE, as /rdinit, for the guest\'s kernel to start'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -l skip-sockets -d 'Leave sockets out instead of failing'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -l allow-empty -d 'Make an initrd of an empty list'
+complete -c ctbox -n '__ctbox_at options mkinitrd' -l progress -r -f -a 'auto always never' -d 'Show on standard error how far the work is: on a terminal, after a second'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -s h -l help -d 'Print this help'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -l version -d 'Print the version'
 complete -c ctbox -n '__ctbox_at 1 mkinitrd' -F
@@ -207,6 +220,7 @@ complete -c ctbox -n '__ctbox_at options mklayer' -l mtime -r -f -a 'epoch clamp
 complete -c ctbox -n '__ctbox_at options mklayer' -l root-entry -d 'Write an entry for the root directory, too'
 complete -c ctbox -n '__ctbox_at options mklayer' -l skip-sockets -d 'Leave sockets out instead of failing'
 complete -c ctbox -n '__ctbox_at options mklayer' -s q -l quiet -d 'Do not warn of directories that the list lacks'
+complete -c ctbox -n '__ctbox_at options mklayer' -l progress -r -f -a 'auto always never' -d 'Show on standard error how far the work is: on a terminal, after a second'
 complete -c ctbox -n '__ctbox_at options mklayer' -s h -l help -d 'Print this help'
 complete -c ctbox -n '__ctbox_at options mklayer' -l version -d 'Print the version'
 complete -c ctbox -n '__ctbox_at 1 mklayer' -F
@@ -273,6 +287,7 @@ complete -c ctbox -n '__ctbox_at 1 runlocal' -f -a '(__ctbox_directories)'
 complete -c ctbox -n '__ctbox_at' -a sha256 -d 'print or check SHA-256 digests'
 complete -c ctbox -n '__ctbox_at options sha256' -s c -l check -d 'Read digests from the FILEs and check them'
 complete -c ctbox -n '__ctbox_at options sha256' -s o -l output -r -F -d 'Write FILE, whole or not at all'
+complete -c ctbox -n '__ctbox_at options sha256' -l progress -r -f -a 'auto always never' -d 'Show on standard error how far the work is: on a terminal, after a second'
 complete -c ctbox -n '__ctbox_at options sha256' -s h -l help -d 'Print this help'
 complete -c ctbox -n '__ctbox_at options sha256' -l version -d 'Print the version'
 complete -c ctbox -n '__ctbox_at 1+ sha256' -F

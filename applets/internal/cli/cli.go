@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
 // Exit statuses. A runner is an applet that hands on the status of the command it ran; its own
@@ -46,7 +48,13 @@ type Stdio struct {
 
 // Warn writes one line to standard error; it does not change the exit status.
 func (s Stdio) Warn(format string, args ...any) {
-	fmt.Fprintf(s.Err, "%s: %s\n", prefix(s.Applet), printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(s.Err, "%s%s: %s\n", progress.Clear(s.Err), prefix(s.Applet), printable(fmt.Sprintf(format, args...)))
+}
+
+// Progress shows how far the applet is, as its option --progress says: "auto", "always" or "never". It must come before
+// Out, Err and Warn are used, and Stop after that.
+func (s *Stdio) Progress(when string) *progress.Line {
+	return progress.Start(when, prefix(s.Applet), &s.Out, &s.Err)
 }
 
 // ExitStatus is an error that only sets the exit status; nothing is printed for it.
