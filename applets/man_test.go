@@ -309,6 +309,9 @@ func TestReadmeOfApplets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if got := strings.Count(string(text), "\n| `"); got != len(table) {
+		t.Errorf("%d rows for %d applets", got, len(table))
+	}
 	for _, a := range table {
 		rows := regexp.MustCompile(`(?m)^\| `+"`"+a.Name+"`"+` \| (.*) \|$`).FindAllStringSubmatch(string(text), -1)
 		if len(rows) != 1 {

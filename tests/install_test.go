@@ -116,18 +116,3 @@ func TestMakeUninstall(t *testing.T) {
 		}
 	}
 }
-
-func TestReadmeHasEveryApplet(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := strings.Count(string(readme), "\n| `"); got != len(applets.Names()) {
-		t.Errorf("%d rows for %d applets", got, len(applets.Names()))
-	}
-	for _, name := range applets.Names() {
-		if !strings.Contains(string(readme), "\n| `"+name+"` | ") {
-			t.Errorf("no row for %s", name)
-		}
-	}
-}
