@@ -8,6 +8,7 @@
 // for a Linux kernel, without layers; runkvm boots that, with ctbox itself as the guest's first process (rdinit).
 // runlocal runs a tree without packing it, in a sandbox that is a list of system calls (package plan); what the run changed
 // is a list again, and a layer (package overlay).
+// libs names the shared libraries of programs, for fileids (package loader).
 // try-fakeroot lets an ordinary user make trees with owners and devices, which fileids reads from its state.
 //
 //	names -> fileids -> list -> listdiff -> list -> mklayer -> layer -> mkimage -> image -> rundocker

@@ -1,11 +1,8 @@
 package applets
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -36,11 +33,11 @@ func (c *libsCommand) Run(std cli.Stdio) error {
 		bad = true
 		std.Warn("%v", err)
 	}
-	all := map[string]bool{} // sorted and unique, so it cannot be written earlier
-	report := loader.Report{Fail: fail, Library: func(path string) { all[path] = true }}
+	all := map[string]bool{} // what is to be sorted and unique cannot be written before the end
+	add := func(name string) { all[name] = true }
+	report := loader.Report{Library: add, Fail: fail}
 	if c.All {
-		report.Library = func(string) {}
-		report.Passed = func(name string) { all[name] = true }
+		report = loader.Report{Passed: add, Fail: fail}
 	}
 	finder, err := loader.Open(c.Root, report)
 	if err != nil {
@@ -50,16 +47,7 @@ func (c *libsCommand) Run(std cli.Stdio) error {
 	if err := c.names(std.In, finder.Libraries); err != nil {
 		return err
 	}
-	var out bytes.Buffer
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if !c.Null && strings.Contains(name, "\n") {
-			fail(fmt.Errorf("%q: newline in name: use -0", name))
-			continue
-		}
-		out.WriteString(name)
-		out.WriteByte(c.separator())
-	}
-	if _, err := out.WriteTo(std.Out); err != nil {
+	if err := c.write(std.Out, all, fail); err != nil {
 		return err
 	}
 	if bad {
@@ -68,16 +56,31 @@ func (c *libsCommand) Run(std cli.Stdio) error {
 	return nil
 }
 
-func (c *libsCommand) separator() byte {
-	if c.Null {
-		return 0
+func (c *libsCommand) write(w io.Writer, all map[string]bool, fail func(error)) error {
+	var names []string
+	for name := range all {
+		names = append(names, name)
 	}
-	return '\n'
+	slices.Sort(names)
+	end := byte('\n')
+	if c.Null {
+		end = 0
+	}
+	var text []byte
+	for _, name := range names {
+		if !c.Null && strings.Contains(name, "\n") {
+			fail(fmt.Errorf("%q: newline in name: use -0", name))
+			continue
+		}
+		text = append(append(text, name...), end)
+	}
+	_, err := w.Write(text)
+	return err
 }
 
 // names calls each with the operands, or with what stdin holds.
 func (c *libsCommand) names(stdin io.Reader, each func(name string)) error {
-	if len(c.Files) > 0 && !slices.Equal(c.Files, []string{"-"}) {
+	if n := len(c.Files); n > 1 || n == 1 && c.Files[0] != "-" {
 		for _, name := range c.Files {
 			each(name)
 		}
@@ -85,7 +88,7 @@ func (c *libsCommand) names(stdin io.Reader, each func(name string)) error {
 	}
 	for names := list.NewLines("<stdin>", stdin, c.Null); ; {
 		name, err := names.Next()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {

@@ -79,7 +79,7 @@ func libsOf(t *testing.T, args ...string) (libs, missing []string) {
 	if (err != nil) != (errs != "") {
 		t.Fatalf("%q: %v, but says %q", args, err, errs)
 	}
-	for _, name := range strings.Fields(out) {
+	for name := range strings.FieldsSeq(out) {
 		libs = append(libs, canonical(t, name))
 	}
 	for _, m := range regexp.MustCompile(`(?m)^ctbox libs: .*: (\S+): not found$`).FindAllStringSubmatch(errs, -1) {
@@ -140,7 +140,7 @@ func TestLibsOfSystem(t *testing.T) {
 	t.Logf("%d programs, %d libraries", len(programs), len(all))
 	out, errs, _ := try(strings.Join(programs, "\n")+"\n", staticCtbox(t), "libs")
 	got := map[string]bool{}
-	for _, name := range strings.Fields(out) {
+	for name := range strings.FieldsSeq(out) {
 		got[canonical(t, name)] = true
 	}
 	if !maps.Equal(got, all) {
@@ -356,15 +356,15 @@ func TestLibsOfLdconfig(t *testing.T) {
 		check(t, os.MkdirAll(filepath.Dir(b.path(path)), 0o755))
 		check(t, os.WriteFile(b.path(path), f.Bytes(), 0o755))
 	}
-	conf := ""
+	var conf strings.Builder
 	for name, words := range archs {
 		write("tree/opt/"+name+"/libtest-1.2.so", words+" soname=libtest.so.1")
 		write("tree/bin/"+name, words+" needed=libtest.so.1")
-		conf += "/opt/" + name + "\n"
+		conf.WriteString("/opt/" + name + "\n")
 	}
 	check(t, os.MkdirAll(b.path("tree/etc"), 0o755))
 	for _, format := range []string{"new", "compat"} {
-		b.write("tree/etc/ld.so.conf", conf)
+		b.write("tree/etc/ld.so.conf", conf.String())
 		// It makes the links libtest.so.1, too.
 		b.run("unshare", "--user", "--map-root-user", "/sbin/ldconfig", "-c", format, "-r", "tree")
 		check(t, os.Remove(b.path("tree/etc/ld.so.conf")))

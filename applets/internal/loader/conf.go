@@ -32,7 +32,7 @@ func (c *conf) file(name string) {
 	}
 	c.files = append(c.files, name)
 	text, _ := c.content(name, maxConf)
-	for _, line := range strings.Split(string(text), "\n") {
+	for line := range strings.SplitSeq(string(text), "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)
 		switch {

@@ -94,11 +94,12 @@ type object struct {
 	runpath     string
 	hasRunpath  bool // it may be empty
 	noDefault   bool // what it needs is not in the default directories
+	size        int  // bytes of all this, roughly
 }
 
 // A file is an ELF file that is being read, and not believed. Memory is bounded by the limits above.
 type file struct {
-	object
+	*object
 	r     io.ReaderAt
 	order binary.ByteOrder
 	loads []span
@@ -110,7 +111,7 @@ type span struct{ addr, offset, size uint64 }
 
 // readObject reads what r says to a loader.
 func readObject(r io.ReaderAt) (*object, error) {
-	f := &file{r: r, left: maxText}
+	f := &file{object: new(object), r: r, left: maxText}
 	at, size, err := f.header()
 	if err != nil {
 		return nil, err
@@ -123,7 +124,9 @@ func readObject(r io.ReaderAt) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &f.object, f.dynamic(dynamic)
+	err = f.dynamic(dynamic)
+	f.size = maxText - f.left + 16*len(f.needed)
+	return f.object, err
 }
 
 // read returns a part of the file, or what there is of it and an error.

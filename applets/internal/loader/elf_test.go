@@ -21,7 +21,7 @@ func TestReadObject(t *testing.T) {
 		if o.interpreter != f.Interp || !reflect.DeepEqual(o.needed, f.Needed) || o.soname != f.Soname || o.rpath != f.RPath || o.hasRunpath || o.noDefault {
 			t.Errorf("%s: %+v", name, o)
 		}
-		f.RunPath, f.NoDefault = str("/run"), true
+		f.RunPath, f.NoDefault = new("/run"), true
 		if o, err = readObject(bytes.NewReader(f.Bytes())); err != nil || o.rpath != "" || o.runpath != "/run" || !o.hasRunpath || !o.noDefault {
 			t.Errorf("%s: %+v, %v", name, o, err)
 		}
@@ -149,7 +149,7 @@ func (b *breaks) ReadAt(p []byte, off int64) (int, error) {
 // Whatever a file holds, reading it ends, takes no more than the limits, and gives names that can be in paths.
 func FuzzReadObject(f *testing.F) {
 	for _, base := range architectures {
-		base.Interp, base.Needed, base.Soname, base.RunPath = "/lib/ld.so", []string{"liba.so", "libb.so"}, "libme.so", str("$ORIGIN")
+		base.Interp, base.Needed, base.Soname, base.RunPath = "/lib/ld.so", []string{"liba.so", "libb.so"}, "libme.so", new("$ORIGIN")
 		f.Add(base.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

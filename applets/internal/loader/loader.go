@@ -14,10 +14,10 @@ import (
 
 // A Report is told what a Finder finds.
 type Report struct {
-	// Library is called once for each library, with its absolute path as seen from the root of the tree.
+	// Library, if not nil, is called for each library with its absolute path as seen from the root of the tree.
 	Library func(path string)
-	// Passed may be nil. It is called for each library with its canonical name and with those of the directories
-	// and symbolic links on the way there, more than once for some.
+	// Passed, if not nil, is called for each library with its canonical name and with those of the directories and
+	// symbolic links on the way there. Both may be called with the same more than once.
 	Passed func(name string)
 	// Fail is called with what is wrong with one program or library.
 	Fail func(err error)
@@ -56,7 +56,7 @@ func Open(root string, report Report) (*Finder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Finder{tree: tree{dir, cwd}, Report: report}
+	f := &Finder{tree: tree{dir: dir, cwd: cwd}, Report: report}
 	f.libraries, f.told = map[string]*library{}, map[string]bool{}
 	return f, nil
 }
@@ -95,7 +95,7 @@ func (f *Finder) library(path string) *library {
 	f.libraries[path] = l
 	f.held += 500 + len(path)
 	if l.err == nil {
-		f.held += 100*len(l.needed) + len(l.rpath) + len(l.runpath)
+		f.held += l.size
 	}
 	return l
 }
@@ -109,11 +109,12 @@ func (f *Finder) once(what string) bool {
 
 // found reports the library at path.
 func (f *Finder) found(path string) {
-	name := f.tidy(path)
-	if !f.once(name) {
+	if !f.once(path) {
 		return
 	}
-	f.Library(name)
+	if f.Library != nil {
+		f.Library(f.tidy(path))
+	}
 	if f.Passed != nil {
 		f.walk(path, f.Passed)
 	}

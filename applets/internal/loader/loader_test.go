@@ -81,8 +81,6 @@ func (r result) expect(t *testing.T, want ...string) {
 	}
 }
 
-func str(s string) *string { return &s }
-
 // architectures are what Debian and others have been built for, with the names of their directories.
 var architectures = map[string]elftest.File{
 	"x86_64-linux-gnu":          {Machine: 62},
@@ -186,8 +184,8 @@ func TestSearchOrder(t *testing.T) {
 		x := fixture{
 			"bin/x":          elftest.File{Needed: []string{"libmid.so"}, RPath: "/main:/none"},
 			"bin/nothing":    elftest.File{Needed: []string{"liba.so"}, RPath: "/none"},
-			"bin/run":        elftest.File{Needed: []string{"liba.so"}, RPath: "/main", RunPath: str("/none:/run/")},
-			"bin/emptyrun":   elftest.File{Needed: []string{"liba.so"}, RPath: "/main", RunPath: str("")},
+			"bin/run":        elftest.File{Needed: []string{"liba.so"}, RPath: "/main", RunPath: new("/none:/run/")},
+			"bin/emptyrun":   elftest.File{Needed: []string{"liba.so"}, RPath: "/main", RunPath: new("")},
 			"main/libmid.so": elftest.File{Needed: []string{"liba.so"}, RPath: "/mid"},
 			"etc/ld.so.cache": elftest.Cache{HWCap: 1 << 62, Entries: [][2]string{
 				{"liba.so", "/special/liba.so+"}, {"liba.so", "/gone/liba.so"}, {"liba.so", "/cached/liba.so"}, {"liba.so", ""}}},
@@ -279,7 +277,7 @@ func TestNames(t *testing.T) {
 		// Another name of the same file is needed, too, but what that needs is not loaded twice.
 		"lib/libalias.so": "->libd.so",
 	}.make(t)
-	find(t, root, "bin/x").expect(t, "/opt/a.so", "/bin/b.so", "/opt/c.so", "/lib/libd.so", "/lib/libalias.so",
+	find(t, root, "bin/x").expect(t, "/opt/a.so", "/bin/b.so", "/opt/c.so", "/lib/libd.so", "/lib/libalias.so", "/opt/a.so",
 		"!bin/x: e/none.so: not found")
 }
 

@@ -97,14 +97,11 @@ func (s *search) along(m *member, rpath string) bool {
 	if rpath == "" {
 		return false
 	}
-	for _, dir := range strings.Split(rpath, ":") {
-		if dir == "" {
-			if s.musl {
-				continue
-			}
-			dir = "."
+	for dir := range strings.SplitSeq(rpath, ":") {
+		if dir == "" && !s.musl {
+			dir = "." // musl passes over it
 		}
-		if s.each(s.expand(m, dir), "/"+s.need) {
+		if dir != "" && s.each(s.expand(m, dir), "/"+s.need) {
 			return true
 		}
 	}

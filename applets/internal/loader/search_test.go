@@ -92,7 +92,7 @@ func TestMusl(t *testing.T) {
 		return f
 	}
 	x := fixture{
-		"bin/x":                     arm(elftest.File{Interp: ld, Needed: []string{"liba.so", "libc.musl-armhf.so.1", "libm.so.6"}, RunPath: str("/none:$ORIGIN/lib")}),
+		"bin/x":                     arm(elftest.File{Interp: ld, Needed: []string{"liba.so", "libc.musl-armhf.so.1", "libm.so.6"}, RunPath: new("/none:$ORIGIN/lib")}),
 		"bin/lib/liba.so":           arm(elftest.File{Soname: "libz.so", Needed: []string{"libb.so", "libc.so", "libz.so"}, RPath: "/deep"}),
 		"bin/lib/libb.so":           arm(elftest.File{Needed: []string{"libd.so", "liblocal.so"}}), // by the program's RUNPATH
 		"deep/libd.so":              arm(elftest.File{}),                                           // by liba's RPATH
@@ -138,16 +138,17 @@ func TestIsMusl(t *testing.T) {
 // A program that was made to be looked for without end is given up, and the next one is not.
 func TestProbes(t *testing.T) {
 	x := fixture{"bin/ok": elftest.File{Needed: []string{"liba.so"}}, "lib/liba.so": elftest.File{}}
-	rpath := "/"
+	var rpath strings.Builder
+	rpath.WriteString("/")
 	for i := range 10_000 {
-		rpath += fmt.Sprint(":/", i)
+		rpath.WriteString(fmt.Sprint(":/", i))
 	}
 	for i := range 50 {
 		next := []string{"liba.so", fmt.Sprintf("lib%d.so", i+1)}
 		for j := range 200 {
 			next = append(next, fmt.Sprint("no", j))
 		}
-		x[fmt.Sprintf("lib%d.so", i)] = elftest.File{Needed: next, RPath: rpath}
+		x[fmt.Sprintf("lib%d.so", i)] = elftest.File{Needed: next, RPath: rpath.String()}
 	}
 	root := x.make(t)
 	begin := time.Now()

@@ -22,6 +22,9 @@ const (
 type tree struct {
 	dir *archive.Dir
 	cwd string // where relative paths begin; "" is the root
+
+	// The directory of the last path, and its canonical name: find(1) names all files in one, and then those in the next.
+	last, lastName string
 }
 
 func (t *tree) absolute(path string) string {
@@ -33,12 +36,28 @@ func (t *tree) absolute(path string) string {
 
 // walk follows path and returns the canonical name of what is there, which is no link. If passed is not nil, it is called
 // with everything that the way comes by: links, directories, and what is there at last.
-func (t *tree) walk(path string, passed func(name string)) (string, archive.Stat, error) {
-	name, st, links := list.Root, archive.Stat{Mode: list.Directory}, 0
-	if path == "" {
-		return name, st, unix.ENOENT
+func (t *tree) walk(name string, passed func(name string)) (string, archive.Stat, error) {
+	if name == "" {
+		return "", archive.Stat{}, unix.ENOENT
 	}
-	for rest := t.absolute(path); rest != ""; {
+	dir, base := path.Split(t.absolute(name))
+	if passed != nil || dir != t.last {
+		real, st, err := t.follow(list.Root, dir, passed)
+		if err == nil && st.Type() != list.Directory {
+			err = unix.ENOTDIR
+		}
+		if err != nil {
+			return "", st, err
+		}
+		t.last, t.lastName = dir, real
+	}
+	return t.follow(t.lastName, base, passed)
+}
+
+// follow is walk from a directory on.
+func (t *tree) follow(name, rest string, passed func(name string)) (string, archive.Stat, error) {
+	st, links := archive.Stat{Mode: list.Directory}, 0
+	for rest != "" {
 		var part string
 		part, rest, _ = strings.Cut(rest, "/")
 		next := name + "/" + part

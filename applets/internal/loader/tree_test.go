@@ -38,6 +38,16 @@ func TestPassed(t *testing.T) {
 	}
 }
 
+// Two ways to one library are two ways.
+func TestPassedTwice(t *testing.T) {
+	x := elftest.File{Interp: "/ld.so", Needed: []string{"liba.so"}, RPath: "$ORIGIN/../lib"}
+	r := find(t, fixture{"ld.so": elftest.File{}, "bin/x": x, "sbin/y": x, "lib/liba.so": elftest.File{}}.make(t), "bin/x", "sbin/y")
+	r.expect(t, "/ld.so", "/lib/liba.so", "/lib/liba.so")
+	if got := strings.Join(r.passed, " "); got != "./ld.so ./bin ./lib ./lib/liba.so ./sbin ./lib ./lib/liba.so" {
+		t.Error(got)
+	}
+}
+
 // However a name is spelled and wherever links point, what is found is in the tree.
 func TestInside(t *testing.T) {
 	dir := t.TempDir()
