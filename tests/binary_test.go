@@ -68,7 +68,6 @@ func TestBinaryIsStatic(t *testing.T) {
 
 func TestBinarySize(t *testing.T) {
 	const limit = 6_000_000
-	const limit = 6_560_000
 	fi, err := os.Stat(staticCtbox(t))
 	if err != nil {
 		t.Fatal(err)
