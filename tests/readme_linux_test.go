@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,14 +16,6 @@ func TestReadmeRuns(t *testing.T) {
 	text, err := os.ReadFile("../README.md")
 	check(t, err)
 	clone := copySource(t, filepath.Join(t.TempDir(), "ctbox"))
-	for _, dir := range []string{"man", "do-examples", "completions"} {
-		if err := os.CopyFS(filepath.Join(clone, dir), os.DirFS(filepath.Join("..", dir))); err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Fatal(err)
-		}
-	}
-	copyFile(t, "../README.md", filepath.Join(clone, "README.md"))
-	copyFile(t, "../LICENSE", filepath.Join(clone, "LICENSE"))
-	copyFile(t, "../CHANGELOG.md", filepath.Join(clone, "CHANGELOG.md"))
 	ran := 0
 	for section := range strings.SplitSeq(string(text), "\n## ") {
 		title, _, _ := strings.Cut(section, "\n")
