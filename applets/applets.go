@@ -43,6 +43,7 @@ import (
 var table = [...]*cli.Applet{
 	&dockjson,
 	&fileids,
+	&libs,
 	&listdiff,
 	&memcalc,
 	&mkimage,
