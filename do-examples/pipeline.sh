@@ -5,11 +5,19 @@
 set -eu
 . ./env.sh
 
+# whole FILE COMMAND...: let a command write FILE, whole or not at all, as ctbox -o does.
+whole() {
+	file=$1
+	shift
+	"$@" >"$file.tmp"
+	mv "$file.tmp" "$file"
+}
+
 # tree NAME: build a tree and list it.
 tree() {
 	echo "$1" >&2
 	./tree.sh "$1"
-	./files.sh "$1" >"$1.files"
+	whole "$1.files" ./files.sh "$1"
 }
 
 # layer NAME: pack what a tree has, or has more than that of NAME.diffbase.
@@ -17,7 +25,7 @@ layer() {
 	if [ -e "$1.diffbase" ]; then
 		ctbox listdiff -o "$1.list" "$(cat "$1.diffbase").files" "$1.files"
 	else
-		cp "$1.files" "$1.list"
+		whole "$1.list" cat "$1.files"
 	fi
 	ctbox sha256 -o "$1.list.sha256" "$1.list"
 	ctbox mklayer -C "$1" -o "$1.layer" "$1.list"
@@ -31,9 +39,11 @@ image() {
 
 # run IMAGE TREE: run them wherever that is possible, and keep what they print.
 run() {
-	[ -z "$runlocal" ] || ctbox runlocal --timeout=5m "$2" >"$2.runlocal"
-	[ -z "$runkvm" ] || ctbox runkvm --timeout=5m "$2.initrd" >"$2.runkvm"
-	[ -z "$engine" ] || ctbox rundocker --engine="$engine" --rmi --timeout=5m "$1.image" >"$1.rundocker"
+	if [ -n "$runlocal" ]; then whole "$2.runlocal" ctbox runlocal --timeout=5m "$2"; fi
+	if [ -n "$runkvm" ]; then whole "$2.runkvm" ctbox runkvm --timeout=5m "$2.initrd"; fi
+	if [ -n "$engine" ]; then
+		whole "$1.rundocker" ctbox rundocker --engine="$engine" --rmi --timeout=5m "$1.image"
+	fi
 }
 
 sh -e ./clean.do
