@@ -1,11 +1,22 @@
-# For packagers: make; make check; make install DESTDIR=/tmp/pkg PREFIX=/usr
-# Needs Go and GNU make, not git. VERSION is what --version says.
+# For packagers: make; make check; make install install-links DESTDIR=/tmp/pkg PREFIX=/usr
+# Needs Go and GNU make, not git. What "make dist" makes needs no network, either. VERSION is what --version says.
+VERSION    =
 PREFIX     = /usr/local
 BINDIR     = $(PREFIX)/bin
 MANDIR     = $(PREFIX)/share/man
+DOCDIR     = $(PREFIX)/share/doc/ctbox
 LIBEXECDIR = $(PREFIX)/libexec
 LINKDIR    = $(LIBEXECDIR)/ctbox
-VERSION    =
+BASHDIR    = $(PREFIX)/share/bash-completion/completions
+ZSHDIR     = $(PREFIX)/share/zsh/site-functions
+FISHDIR    = $(PREFIX)/share/fish/vendor_completions.d
+
+# The program to install. One that is somewhere else is taken as it is.
+CTBOX = bin/ctbox
+BUILD = $(filter bin/ctbox,$(CTBOX))
+
+INSTALL = DESTDIR='$(DESTDIR)' CTBOX='$(CTBOX)' BINDIR='$(BINDIR)' MANDIR='$(MANDIR)' DOCDIR='$(DOCDIR)' LINKDIR='$(LINKDIR)' \
+	BASHDIR='$(BASHDIR)' ZSHDIR='$(ZSHDIR)' FISHDIR='$(FISHDIR)' scripts/install
 
 all: bin/ctbox
 
@@ -17,32 +28,24 @@ bin/version-$(VERSION):
 	rm -f bin/version-*
 	mkdir -p bin && touch '$@'
 
-install: bin/ctbox
-	install -d '$(DESTDIR)$(BINDIR)'
-	install -m 755 bin/ctbox '$(DESTDIR)$(BINDIR)/ctbox'
-	for page in man/*.[1-9]; do \
-		test -f "$$page" || continue; \
-		dir='$(DESTDIR)$(MANDIR)'/man$${page##*.}; \
-		install -d "$$dir" && install -m 644 "$$page" "$$dir" || exit 1; \
-	done
+install: $(BUILD)
+	$(INSTALL) files
 
 # Links named like the applets, for a PATH prefix: mkimage and sha256 have namesakes in /usr/bin.
-install-links: bin/ctbox
-	install -d '$(DESTDIR)$(LINKDIR)'
-	up=$$(echo '$(LINKDIR)' | sed 's|//*|/|g; s|^/||; s|/$$||; s|[^/][^/]*|..|g') && \
-	for name in $$(bin/ctbox --list); do \
-		ln -sf "$$up$(BINDIR)/ctbox" '$(DESTDIR)$(LINKDIR)'/"$$name" || exit 1; \
-	done
+install-links:
+	$(INSTALL) links
 
-uninstall: bin/ctbox
-	rm -f '$(DESTDIR)$(BINDIR)/ctbox' '$(DESTDIR)$(MANDIR)'/man[1-9]/ctbox.* '$(DESTDIR)$(MANDIR)'/man[1-9]/ctbox-*
-	for name in $$(bin/ctbox --list); do rm -f '$(DESTDIR)$(LINKDIR)'/"$$name"; done
-	rmdir '$(DESTDIR)$(LINKDIR)' 2>/dev/null || :
+uninstall:
+	$(INSTALL) remove
+
+# A tarball of the source and all modules, and packages, in dist/.
+dist deb rpm:
+	scripts/mk$@ --version='$(VERSION)' dist
 
 check:
 	scripts/test --quick
 
 clean:
-	rm -rf bin
+	rm -rf bin dist
 
-.PHONY: all install install-links uninstall check clean
+.PHONY: all install install-links uninstall dist deb rpm check clean

@@ -13,6 +13,7 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/fakeroot"
 	"github.com/ctbox/ctbox/applets/internal/list"
 	"github.com/ctbox/ctbox/applets/internal/output"
+	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
 var fileids = cli.Applet{
@@ -32,6 +33,7 @@ type fileidsCommand struct {
 	Jobs          uint   `short:"j" placeholder:"N" help:"Read N files at once; one for each processor if not given."`
 	OneFileSystem bool   `short:"x" help:"With DIR, do not go into other file systems."`
 	Output        string `short:"o" placeholder:"FILE" help:"Write FILE, whole or not at all."`
+	Progress      string `enum:"auto,always,never" default:"auto" help:"Show on standard error how far the work is: on a terminal, after a second; always; never."`
 	Dir           string `arg:"" optional:"" help:"Directory to list; without it, names come on standard input."`
 }
 
@@ -48,9 +50,11 @@ func (c *fileidsCommand) Run(std cli.Stdio) error {
 		return err
 	}
 	defer top.Close()
+	line := std.Progress(c.Progress)
+	defer line.Stop()
 	debug.SetGCPercent(50) // of the heap, the names in a huge directory are nearly all: keep it from doubling
 	return output.Target{Path: c.Output, Stdout: std.Out}.Write(func(w io.Writer) error {
-		return c.list(std, top, owner, w)
+		return c.list(std, top, owner, w, line)
 	})
 }
 
@@ -69,7 +73,7 @@ func (c *fileidsCommand) check() error {
 	return nil
 }
 
-func (c *fileidsCommand) list(std cli.Stdio, top *archive.Dir, owner *archive.Owner, w io.Writer) error {
+func (c *fileidsCommand) list(std cli.Stdio, top *archive.Dir, owner *archive.Owner, w io.Writer, line *progress.Line) error {
 	bad := false
 	var one sync.Mutex // the walk and the writing of the list both fail
 	fail := func(err error) {
@@ -94,6 +98,8 @@ func (c *fileidsCommand) list(std cli.Stdio, top *archive.Dir, owner *archive.Ow
 		Write:   func(records []byte) error { _, err := w.Write(records); return err },
 		Fail:    fail,
 		Output:  w,
+
+		Progress: line,
 	}
 	if pretended != nil {
 		identify.Fake = pretended.Fake

@@ -52,6 +52,7 @@ type mkimageCommand struct {
 	NoVerifyLayers bool     `help:"Do not look for what is wrong in the layers."`
 	Verbose        bool     `short:"v" help:"Print the digests on standard error."`
 	Quiet          bool     `short:"q" help:"Print no warnings."`
+	Progress       string   `enum:"auto,always,never" default:"auto" help:"Show on standard error how far the work is: on a terminal, after a second; always; never."`
 	Layers         string   `arg:"" optional:"" placeholder:"LAYERS" help:"File with the names of the layers, base first, one a line; standard input if none or -. NAME means the file NAME.layer."`
 }
 
@@ -60,6 +61,9 @@ func (c *mkimageCommand) Run(std cli.Stdio) error {
 	if err != nil {
 		return err
 	}
+	line := std.Progress(c.Progress)
+	defer line.Stop()
+	o.Progress = line
 	if c.DigestFile == "" {
 		_, err := c.write(std, o)
 		return err

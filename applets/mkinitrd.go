@@ -28,10 +28,13 @@ type mkinitrdCommand struct {
 	Rdinit      string `placeholder:"self|FILE" help:"Add this program, or FILE, as /rdinit, for the guest's kernel to start."`
 	SkipSockets bool   `help:"Leave sockets out instead of failing."`
 	AllowEmpty  bool   `help:"Make an initrd of an empty list."`
+	Progress    string `enum:"auto,always,never" default:"auto" help:"Show on standard error how far the work is: on a terminal, after a second; always; never."`
 	List        string `arg:"" optional:"" help:"List to pack; standard input if none or -."`
 }
 
 func (c *mkinitrdCommand) Run(std cli.Stdio) error {
+	line := std.Progress(c.Progress)
+	defer line.Stop()
 	from, err := openPacked(c.Mtime, c.Directory, c.List, std.In, c.Null)
 	if err != nil {
 		return err
@@ -39,13 +42,14 @@ func (c *mkinitrdCommand) Run(std cli.Stdio) error {
 	defer from.close()
 	initrd := archive.Initrd{
 		List: from.list, Source: from.dir, Time: from.times, SkipSockets: c.SkipSockets, AllowEmpty: c.AllowEmpty, Warn: std.Warn,
+		Progress: line,
 	}
 	if initrd.Init, err = c.openInit(); err != nil {
 		return err
 	}
 	defer initrd.Init.Close()
 	return output.Target{Path: c.Output, Stdout: std.Out, Binary: true}.Write(func(w io.Writer) error {
-		return elsewhere(c.Directory, c.pack(w, &initrd))
+		return elsewhere(c.Directory, c.pack(line.Writer(w), &initrd))
 	})
 }
 

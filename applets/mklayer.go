@@ -29,10 +29,13 @@ type mklayerCommand struct {
 	RootEntry   bool   `help:"Write an entry for the root directory, too."`
 	SkipSockets bool   `help:"Leave sockets out instead of failing."`
 	Quiet       bool   `short:"q" help:"Do not warn of directories that the list lacks."`
+	Progress    string `enum:"auto,always,never" default:"auto" help:"Show on standard error how far the work is: on a terminal, after a second; always; never."`
 	List        string `arg:"" optional:"" help:"List to pack; standard input if none or -."`
 }
 
 func (c *mklayerCommand) Run(std cli.Stdio) error {
+	line := std.Progress(c.Progress)
+	defer line.Stop()
 	from, err := openPacked(c.Mtime, c.Directory, c.List, std.In, c.Null)
 	if err != nil {
 		return err
@@ -40,12 +43,13 @@ func (c *mklayerCommand) Run(std cli.Stdio) error {
 	defer from.close()
 	layer := archive.Layer{
 		List: from.list, Source: from.dir, Time: from.times, RootEntry: c.RootEntry, SkipSockets: c.SkipSockets, Warn: std.Warn,
+		Progress: line,
 	}
 	if c.Quiet {
 		layer.Warn = func(string, ...any) {}
 	}
 	return output.Target{Path: c.Output, Stdout: std.Out, Binary: true}.Write(func(w io.Writer) error {
-		return elsewhere(c.Directory, compress.To(w, c.Compress, 0, layer.Write))
+		return elsewhere(c.Directory, compress.To(line.Writer(w), c.Compress, 0, layer.Write))
 	})
 }
 

@@ -21,9 +21,10 @@ var sha256Applet = cli.Applet{
 
 // sha256Command prints a bare digest for one input and the lines of sha256sum(1) for several.
 type sha256Command struct {
-	Check  bool     `short:"c" help:"Read digests from the FILEs and check them."`
-	Output string   `short:"o" placeholder:"FILE" help:"Write FILE, whole or not at all."`
-	Files  []string `arg:"" optional:"" placeholder:"FILE" help:"File to digest; standard input if none or -."`
+	Check    bool     `short:"c" help:"Read digests from the FILEs and check them."`
+	Output   string   `short:"o" placeholder:"FILE" help:"Write FILE, whole or not at all."`
+	Progress string   `enum:"auto,always,never" default:"auto" help:"Show on standard error how far the work is: on a terminal, after a second; always; never."`
+	Files    []string `arg:"" optional:"" placeholder:"FILE" help:"File to digest; standard input if none or -."`
 }
 
 func (c *sha256Command) Run(std cli.Stdio) error {
@@ -31,13 +32,17 @@ func (c *sha256Command) Run(std cli.Stdio) error {
 	if len(files) == 0 {
 		files = []string{"-"}
 	}
+	line := std.Progress(c.Progress)
+	defer line.Stop()
 	digester := sums.NewDigester(std.In)
+	digester.Progress = line
 	if c.Check {
 		if c.Output != "" {
 			return cli.Usagef("options -c and -o exclude each other")
 		}
 		return (&sumChecker{std: std, digester: digester}).run(files)
 	}
+	line.Inputs(std.In, files...)
 	to := output.Target{Path: c.Output, Stdout: std.Out}
 	return to.Write(func(w io.Writer) error { return printSums(w, digester, files) })
 }

@@ -85,13 +85,13 @@ func TestLetters(t *testing.T) {
 	}
 }
 
-// Building and using a model is most of what start-up costs beyond Go itself. kong needs some 85 allocations
+// Building and using a model is most of what start-up costs beyond Go itself. kong needs some 70 allocations
 // for an option with its help; mkimage, with more than twenty, may have what these take.
 func TestParseAllocations(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the race detector, which goes with -short, allocates too")
 	}
-	const limit, perOption = 1500, 95
+	const limit, perOption = 1300, 80
 	for _, a := range table {
 		options, err := cli.Options(a)
 		if err != nil {

@@ -123,7 +123,7 @@ func newDocker() (*engineHandle, string, error) {
 // wait waits until the engine answers.
 func (e *engineHandle) wait(args ...string) error {
 	var err error
-	for range 300 {
+	for range 1800 { // three minutes: daemons start slowly on a busy machine
 		if _, err = e.try(args...); err == nil {
 			return nil
 		}
@@ -254,6 +254,7 @@ func build(t *testing.T, pkg string) string {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", cmd, err, out)
 		}
+		check(t, os.Chmod(path, 0o755)) // whatever the umask is
 		builds[pkg] = path
 	}
 	return builds[pkg]

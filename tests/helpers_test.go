@@ -49,6 +49,9 @@ func requireNamespaces(t *testing.T) {
 	}
 }
 
+// promptly is far longer than anything takes that works, on a busy machine too, and far shorter than what would hold it up.
+const promptly = 30 * time.Second
+
 func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -66,7 +69,7 @@ func box(t *testing.T) string {
 	return path
 }
 
-// try is run for what may fail. A minute is for ever.
+// try is run for what may fail. Five minutes are for ever, even on a busy machine.
 func try(stdin string, args ...string) (out, errs string, err error) {
 	cmd := exec.Command(args[0], args[1:]...)
 	var stdout, stderr bytes.Buffer
@@ -74,7 +77,7 @@ func try(stdin string, args ...string) (out, errs string, err error) {
 	if err := cmd.Start(); err != nil {
 		return "", "", err
 	}
-	defer time.AfterFunc(time.Minute, func() { cmd.Process.Kill() }).Stop()
+	defer time.AfterFunc(5*time.Minute, func() { cmd.Process.Kill() }).Stop()
 	err = cmd.Wait()
 	return stdout.String(), stderr.String(), err
 }

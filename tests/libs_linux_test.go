@@ -8,9 +8,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ctbox/ctbox/tests/elftest"
 )
 
 // interpreterOf is the loader that an ELF program names, or "".
@@ -256,5 +259,119 @@ func compareLibrary(t *testing.T, loader, path string) {
 	slices.Sort(libs)
 	if libs = slices.Compact(libs); !slices.Equal(libs, wantLibs) || !slices.Equal(missing, wantMissing) {
 		t.Errorf("%s:\n%q, missing %q\nwant:\n%q, missing %q", path, libs, missing, wantLibs, wantMissing)
+	}
+}
+
+// musl's loader finds things by rules of its own.
+func TestLibsOfMusl(t *testing.T) {
+	c := newCompiler(t, "musl-gcc")
+	staticCtbox(t) // while the source is where it was
+	t.Chdir(c.dir)
+	const rpath, runpath = "-Wl,--disable-new-dtags,-rpath,", "-Wl,--enable-new-dtags,-rpath,"
+	c.library("lib/libleaf.so")
+	c.library("lib/libmid.so", "lib/libleaf.so")
+	c.library("lib/libown.so", "lib/libleaf.so", runpath+"$ORIGIN")
+	c.make("lib/libmath.so", "-shared", "-fPIC", "lib.c", "-Wl,-soname,libm.so.6") // musl is that itself
+	c.program("bin/plain", "-lm")
+	c.program("bin/rpath", "lib/libmid.so", rpath+"$ORIGIN/../lib")
+	c.program("bin/runpath", "lib/libmid.so", runpath+"${ORIGIN}/../lib")
+	c.program("bin/own", "lib/libown.so", runpath+"/nowhere:"+c.dir+"/lib")
+	c.program("bin/none", "lib/libmid.so")
+	c.program("bin/empty", "lib/libmid.so", rpath+"/nowhere::"+c.dir+"/lib/")
+	c.program("bin/math", "lib/libmath.so", rpath+"/nowhere")
+	c.program("bin/token", "lib/libmid.so", rpath+"$LIB:"+"$PLATFORM")
+	c.make("lib/absolute.so", "-shared", "-fPIC", "lib.c", "-Wl,-soname,"+c.dir+"/lib/libmid.so")
+	c.program("bin/named", "lib/absolute.so", rpath+"$ORIGIN/../lib")
+	loader := interpreterOf("bin/plain")
+	programs, err := filepath.Glob(c.dir + "/bin/*")
+	check(t, err)
+	for _, path := range programs {
+		compareLibs(t, loader, path)
+	}
+}
+
+// readelf reads the same needs in all that is installed, damaged files apart.
+func TestLibsReadelf(t *testing.T) {
+	requireTool(t, "readelf")
+	// A directory where nothing but the file itself is: all that it needs is missing, and so is told.
+	_, programs := systemPrograms(t)
+	libs, err := filepath.Glob("/usr/lib/*-linux-gnu*/*.so*")
+	check(t, err)
+	libs = slices.DeleteFunc(libs, func(path string) bool { // scripts of ld
+		f, err := elf.Open(path)
+		return err != nil || f.Close() != nil
+	})
+	root := t.TempDir()
+	each := max(1, len(libs)/100)
+	for i, path := range append(libs, programs[:min(100, len(programs))]...) {
+		if i%each != 0 && i < len(libs) {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		check(t, err)
+		check(t, os.WriteFile(filepath.Join(root, "file"), text, 0o644))
+		_, missing := libsOf(t, "--root="+root, "file")
+		out := pipe(t, "", "readelf", "-Wld", path)
+		var want []string
+		for _, m := range regexp.MustCompile(`\(NEEDED\) +Shared library: \[(.*)\]|Requesting program interpreter: (.*)\]`).FindAllStringSubmatch(out, -1) {
+			want = append(want, m[1]+m[2])
+		}
+		slices.Sort(want)
+		if !slices.Equal(missing, want) {
+			t.Errorf("%s: %q, want %q", path, missing, want)
+		}
+	}
+}
+
+// A layer of the libraries and their links is all that a program needs to run.
+func TestLibsLayer(t *testing.T) {
+	requireNamespaces(t)
+	b := newBench(t)
+	b.ctbox("libs", "/bin/ls")
+	b.run("sh", "-euc", `PATH=`+filepath.Dir(staticCtbox(t))+`:$PATH
+		ctbox libs -a /bin/ls >names
+		ctbox fileids -C / --owner=0:0 <names >list
+		test "$(wc -l <names)" = "$(wc -l <list)"
+		ctbox mklayer -C / list >layer
+		mkdir tree tree/bin
+		cp /bin/ls tree/bin
+		tar -xf layer -C tree`)
+	if got := b.run("unshare", "--user", "--map-root-user", "chroot", "tree", "/bin/ls", "/bin"); got != "ls\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// In the cache that ldconfig writes, programs of each of its architectures find what only that can tell.
+func TestLibsOfLdconfig(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("ldconfig writes for the architectures of its own machine only")
+	}
+	requireNamespaces(t)
+	requireTool(t, "/sbin/ldconfig")
+	b := newBench(t)
+	archs := map[string]string{"x86-64": "machine=62", "x32": "machine=62 32", "i386": "machine=3 32"}
+	write := func(path, words string) {
+		f, err := elftest.Parse(strings.Fields(words))
+		check(t, err)
+		check(t, os.MkdirAll(filepath.Dir(b.path(path)), 0o755))
+		check(t, os.WriteFile(b.path(path), f.Bytes(), 0o755))
+	}
+	conf := ""
+	for name, words := range archs {
+		write("tree/opt/"+name+"/libtest-1.2.so", words+" soname=libtest.so.1")
+		write("tree/bin/"+name, words+" needed=libtest.so.1")
+		conf += "/opt/" + name + "\n"
+	}
+	check(t, os.MkdirAll(b.path("tree/etc"), 0o755))
+	for _, format := range []string{"new", "compat"} {
+		b.write("tree/etc/ld.so.conf", conf)
+		// It makes the links libtest.so.1, too.
+		b.run("unshare", "--user", "--map-root-user", "/sbin/ldconfig", "-c", format, "-r", "tree")
+		check(t, os.Remove(b.path("tree/etc/ld.so.conf")))
+		for name := range archs {
+			if got, want := b.ctbox("libs", "--root=tree", "bin/"+name), "/opt/"+name+"/libtest.so.1\n"; got != want {
+				t.Errorf("%s, %s: %q, want %q", format, name, got, want)
+			}
+		}
 	}
 }

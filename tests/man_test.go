@@ -1,22 +1,28 @@
 package tests
 
 import (
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
-// TestManualExamples runs what the EXAMPLES of each page show. In a literal display there, a line that begins "$ " is
-// a command, "> " goes on with it, and the lines up to the next command are all that it prints; it must succeed.
-// The commands of one page run in order, in a directory with the trees base and app. A display without commands is
-// only text. One after the comment `.\" engine: docker`, or podman, qemu or namespaces, runs with that where it is to
-// be had, and one after `.\" not run: REASON` does not run.
+// TestManualExamples runs what the pages show. In a literal display, a line that begins "$ " is a command, "> " goes on with
+// it, and the lines up to the next command are all that it prints; it must succeed. The commands of one page run in
+// order, in a directory with the trees base and app, the sources src and the kernel vmlinuz. All displays of EXAMPLES have commands.
+// Comments before a display say what it takes:
+//
+//	.\" engine: NAME...    docker, podman, namespaces, qemu with the kernel vmlinuz, or debian, which is a tree with apt
+//	.\" needs: PROGRAM...  programs that other users may lack
+//	.\" installs: debian   a tree of its own, which an ordinary user makes; see installDebian
 func TestManualExamples(t *testing.T) {
 	pages, err := filepath.Glob("../man/*.[1-9]")
 	if err != nil || len(pages) == 0 {
@@ -24,17 +30,23 @@ func TestManualExamples(t *testing.T) {
 	}
 	for _, page := range pages {
 		t.Run(filepath.Base(page), func(t *testing.T) {
-			text, err := os.ReadFile(page)
-			if err != nil {
-				t.Fatal(err)
-			}
-			examples, err := manualExamples(string(text))
-			if err != nil {
-				t.Fatal(err)
-			}
+			examples := manualExamples(t, page)
 			dir := exampleTrees(t)
 			for _, e := range examples {
-				t.Run(fmt.Sprint("line ", e.line), func(t *testing.T) { e.run(t, dir) })
+				t.Run(fmt.Sprint("line ", e.line), func(t *testing.T) {
+					if e.installs {
+						installDebian(t)
+						return
+					}
+					env := e.environ(t, dir)
+					err := e.run(dir, env)
+					if err != nil && slices.Contains(e.engines, "debian") { // a mirror may not have answered
+						err = e.run(dir, env)
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				})
 			}
 		})
 	}
@@ -44,35 +56,128 @@ func TestManualExamples(t *testing.T) {
 type manualExample struct {
 	line            int
 	command, output string
-	engine          string // that it needs: "docker", "podman", "qemu", "namespaces" or ""
-	skip            string // why it is not run, or ""
+	engines, needs  []string
+	installs        bool
 }
 
-// environ is the environment that the example needs; where it cannot be had, the test is skipped.
-func (e *manualExample) environ(t *testing.T) []string {
+// environ is the environment that the example needs, and makes ready what else it needs; where it cannot be had, the test is
+// skipped.
+func (e *manualExample) environ(t *testing.T, dir string) (env []string) {
 	t.Helper()
-	if e.engine == "" {
-		return os.Environ()
+	requireTool(t, e.needs...)
+	for _, engine := range e.engines {
+		if testing.Short() && engine != "namespaces" {
+			t.Skip("starts an engine")
+		}
+		if _, err := staticBusybox(); err != nil {
+			lacking(t, err.Error())
+		}
+		switch engine {
+		case "docker":
+			env = append(env, startDocker(t).Env...)
+		case "podman":
+			env = append(env, startPodman(t).Env...)
+		case "qemu":
+			env = append(env, guestEnviron(t)...)
+			link(t, stockKernel(t), filepath.Join(dir, "vmlinuz"))
+		case "namespaces":
+			requireNamespaces(t)
+		case "debian":
+			link(t, debianTree(t), filepath.Join(dir, "debian"))
+		default:
+			t.Fatalf("line %d: no engine is called %q", e.line, engine)
+		}
 	}
-	if testing.Short() && e.engine != "namespaces" {
-		t.Skip("starts an engine")
+	ours := os.Environ() // each engine's has it, too, and it must not go over what another has changed
+	env = slices.DeleteFunc(env, func(v string) bool { return slices.Contains(ours, v) })
+	return append(ours, env...)
+}
+
+// link makes a symbolic link, which may be there.
+func link(t *testing.T, target, path string) {
+	t.Helper()
+	if err := os.Symlink(target, path); !errors.Is(err, fs.ErrExist) {
+		check(t, err)
 	}
-	if _, err := staticBusybox(); err != nil {
-		lacking(t, err.Error())
+}
+
+// run runs the example in dir and compares what it prints. The command may be another user's, by a command line that runs it as that.
+func (e *manualExample) run(dir string, env []string, as ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	const stay = `test "$PWD" = "$1" || echo "the next command would run in $PWD"`
+	line := append(as, "sh", "-euc", "umask 022\n"+e.command+stay, "sh", dir)
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, append(slices.Clone(env), "PWD="+dir, "TMPDIR="+dir, "SOURCE_DATE_EPOCH="), time.Minute
+	out, err := cmd.CombinedOutput()
+	if err != nil || string(out) != e.output {
+		return fmt.Errorf("line %d: %s\n%v\nprints:\n%swant:\n%s", e.line, e.command, err, out, e.output)
 	}
-	switch e.engine {
-	case "docker":
-		return startDocker(t).Env
-	case "podman":
-		return startPodman(t).Env
-	case "qemu":
-		return guestEnviron(t)
-	case "namespaces":
-		requireNamespaces(t)
-		return os.Environ()
-	}
-	t.Fatalf("line %d: no engine is called %q", e.line, e.engine)
 	return nil
+}
+
+// manualExamples reads the commands of an mdoc page. It is an error if there are none, and if a display in EXAMPLES has none.
+func manualExamples(t *testing.T, path string) (all []*manualExample) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	check(t, err)
+	section, literal, mark := "", false, manualExample{}
+	var last *manualExample // nil until a display's first command
+	number := 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		macro, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch {
+		case macro == ".Sh":
+			section = rest
+		case macro == `.\"`:
+			if err := mark.require(rest); err != nil {
+				t.Fatalf("line %d: %v", number, err)
+			}
+		case macro == ".Bd":
+			literal, last = strings.HasPrefix(rest, "-literal"), nil
+		case macro == ".Ed":
+			if section == "EXAMPLES" && last == nil {
+				t.Errorf("line %d: a display in EXAMPLES without a command", number)
+			}
+			literal, mark = false, manualExample{}
+		case macro == ".Dl" && (section == "EXAMPLES" || strings.HasPrefix(rest, "$")):
+			t.Errorf("line %d: commands belong in a literal display", number)
+		case literal && strings.HasPrefix(line, "$ "):
+			last = &manualExample{line: number, command: unescape(line[2:]), engines: mark.engines, needs: mark.needs, installs: mark.installs}
+			all = append(all, last)
+		case literal && last != nil && strings.HasPrefix(line, ">"):
+			last.command += unescape(strings.TrimLeft(line[1:], " "))
+		case literal && last != nil:
+			last.output += unescape(line)
+		}
+	}
+	if len(all) == 0 {
+		t.Error("no commands")
+	}
+	return all
+}
+
+// require takes a comment that says what an example takes. There are no other comments: one that keeps an example from being run
+// must not look like it works.
+func (e *manualExample) require(comment string) error {
+	what, words, _ := strings.Cut(comment, ":")
+	switch what {
+	case "engine":
+		e.engines = strings.Fields(words)
+	case "needs":
+		e.needs = strings.Fields(words)
+	case "installs":
+		e.installs = true
+	default:
+		return fmt.Errorf("unknown comment %q", comment)
+	}
+	return nil
+}
+
+// unescape undoes what a literal line needs in mdoc: `\&` before a dot at its start, and `\e` for a backslash.
+func unescape(line string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(line, `\&`), `\e`, `\`)
 }
 
 // staticBusybox is the program in the trees of the examples.
@@ -89,75 +194,17 @@ func staticBusybox() ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-func (e *manualExample) run(t *testing.T, dir string) {
-	if e.skip != "" {
-		t.Skipf("line %d: %s", e.line, e.skip)
-	}
-	cmd := exec.Command("sh", "-euc", "umask 022\n"+e.command)
-	cmd.Dir, cmd.Env = dir, append(slices.Clone(e.environ(t)), "PWD="+dir, "TMPDIR="+dir, "SOURCE_DATE_EPOCH=")
-	out, err := cmd.CombinedOutput()
-	if err != nil || string(out) != e.output {
-		t.Errorf("%s\n%v\nprints:\n%swant:\n%s", e.command, err, out, e.output)
-	}
-}
-
-// manualExamples reads the commands in the EXAMPLES section of an mdoc page. A page without any is an error.
-func manualExamples(page string) (all []*manualExample, err error) {
-	_, section, _ := strings.Cut(page, "\n.Sh EXAMPLES\n")
-	number := strings.Count(page, "\n") - strings.Count(section, "\n")
-	section, _, _ = strings.Cut(section, "\n.Sh ")
-	literal, mark := false, manualExample{}
-	var last *manualExample // nil until a display's first command
-	for line := range strings.Lines(section) {
-		number++
-		engine, needsEngine := strings.CutPrefix(strings.TrimSpace(line), `.\" engine: `)
-		reason, notRun := strings.CutPrefix(strings.TrimSpace(line), `.\" not run: `)
-		switch {
-		case needsEngine:
-			mark.engine = engine
-		case notRun:
-			mark.skip = reason
-		case strings.HasPrefix(line, ".Bd -literal"):
-			literal, last = true, nil
-		case strings.HasPrefix(line, ".Ed"):
-			literal, mark = false, manualExample{}
-		case strings.HasPrefix(line, ".Dl $"):
-			return nil, fmt.Errorf("line %d: commands belong in a literal display", number)
-		case literal && strings.HasPrefix(line, "$ "):
-			last = &manualExample{line: number, command: unescape(line[2:]), engine: mark.engine, skip: mark.skip}
-			all = append(all, last)
-		case literal && last != nil && strings.HasPrefix(line, ">"):
-			last.command += unescape(strings.TrimLeft(line[1:], " "))
-		case literal && last != nil:
-			last.output += unescape(line)
-		}
-	}
-	if len(all) == 0 {
-		err = errors.New("no commands in EXAMPLES")
-	}
-	return all, err
-}
-
-// unescape undoes what a literal line needs in mdoc: `\&` before a dot at its start, and `\e` for a backslash.
-func unescape(line string) string {
-	return strings.ReplaceAll(strings.TrimPrefix(line, `\&`), `\e`, `\`)
-}
-
 // exampleTrees makes the trees of the examples: app is base with a file added, one removed, and /init. They can be run
-// where the machine has a static busybox.
+// where the machine has a static busybox. The sources in src are of a program that "make install" puts into $(DESTDIR).
 func exampleTrees(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	write := func(name, text string, mode os.FileMode) {
 		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(path, mode); err != nil { // whatever the umask is
-			t.Fatal(err)
+		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		check(t, os.WriteFile(path, []byte(text), mode))
+		for ; path != dir; path, mode = filepath.Dir(path), 0o755 { // whatever the umask is
+			check(t, os.Chmod(path, mode))
 		}
 	}
 	busybox, err := staticBusybox()
@@ -168,13 +215,12 @@ func exampleTrees(t *testing.T) string {
 		write(tree+"/bin/busybox", string(busybox), 0o755)
 		write(tree+"/bin/hello", "#!/bin/sh\necho hello\n", 0o755)
 		write(tree+"/etc/passwd", "root:x:0:0::/:\n", 0o644)
+		check(t, os.Symlink("busybox", filepath.Join(dir, tree, "bin/sh")))
 	}
 	write("base/etc/motd", "Welcome.\n", 0o644)
 	write("app/etc/hostname", "hello\n", 0o644)
-	for link, target := range map[string]string{"base/bin/sh": "busybox", "app/bin/sh": "busybox", "app/init": "bin/hello"} {
-		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	check(t, os.Symlink("bin/hello", filepath.Join(dir, "app/init")))
+	write("src/hello.c", "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n", 0o644)
+	write("src/Makefile", "install:\n\tgcc -o $(DESTDIR)/hello hello.c\n", 0o644)
 	return dir
 }

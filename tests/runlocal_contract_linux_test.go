@@ -71,7 +71,7 @@ func TestRunlocalReaderGone(t *testing.T) {
 			cmd.Wait()
 			status := shellStatus(cmd)
 			own := args[0] == "random" && status == 2 // Go's for a first process that was to die of SIGPIPE
-			if status != 128+int(syscall.SIGPIPE) && !own || time.Since(start) > 2*time.Second {
+			if status != 128+int(syscall.SIGPIPE) && !own || time.Since(start) > promptly {
 				b.t.Errorf("%v: status %d after %v", args, status, time.Since(start))
 			}
 		}
@@ -159,7 +159,7 @@ func TestRunlocalSignals(t *testing.T) {
 				cmd.Wait()
 				took := time.Since(start)
 				ws := cmd.ProcessState.Sys().(syscall.WaitStatus)
-				if string(rest) != test.out || !ws.Signaled() || ws.Signal() != test.signal || took < test.atLeast || took > test.atLeast+time.Second {
+				if string(rest) != test.out || !ws.Signaled() || ws.Signal() != test.signal || took < test.atLeast || took > test.atLeast+promptly {
 					t.Errorf("%q, %v after %v; want %q after %v", rest, cmd.ProcessState, took, test.out, test.atLeast)
 				}
 			})
@@ -192,14 +192,14 @@ func TestRunlocalTimeout(t *testing.T) {
 		for _, test := range []struct {
 			program, out string
 			atLeast      time.Duration
-		}{{"mute", "up\n", 300 * time.Millisecond}, {"trap 2", "up\nterminated\nend\n", 500 * time.Millisecond}, {"trap 0", "up\nterminated\n", 2300 * time.Millisecond}} {
+		}{{"mute", "up\n", 3 * time.Second}, {"trap 2", "up\nterminated\nend\n", 3 * time.Second}, {"trap 0", "up\nterminated\n", 5 * time.Second}} {
 			b.t.Run(test.program, func(t *testing.T) {
 				t.Parallel()
 				b := *b
 				b.t = t
 				start := time.Now()
-				out, errs, status := outcome(t, b.runlocal(append([]string{"--timeout=0.3", tree, "/init"}, strings.Fields(test.program)...)...))
-				if took := time.Since(start); out != test.out || errs != "ctbox runlocal: timed out after 300ms\n" || status != 124 || took < test.atLeast || took > test.atLeast+time.Second {
+				out, errs, status := outcome(t, b.runlocal(append([]string{"--timeout=3", tree, "/init"}, strings.Fields(test.program)...)...))
+				if took := time.Since(start); out != test.out || errs != "ctbox runlocal: timed out after 3s\n" || status != 124 || took < test.atLeast || took > test.atLeast+promptly {
 					t.Errorf("%q, %q, status %d after %v", out, errs, status, took)
 				}
 			})
@@ -248,7 +248,7 @@ func TestRunlocalParentKilled(t *testing.T) {
 		}
 		cmd.Process.Kill()
 		start := time.Now()
-		if _, err := io.ReadAll(out); err != nil && !errors.Is(err, os.ErrClosed) || time.Since(start) > time.Second {
+		if _, err := io.ReadAll(out); err != nil && !errors.Is(err, os.ErrClosed) || time.Since(start) > promptly {
 			b.t.Errorf("end of output after %v, %v", time.Since(start), err)
 		}
 		cmd.Wait()

@@ -32,7 +32,7 @@ func TestRunlocalKilledAtAnyTime(t *testing.T) {
 			for i := range 20 {
 				b.write(fmt.Sprintf("probe/dir%d/file", i), strings.Repeat("x", i*1000), 0o644)
 			}
-			unchanged, left := b.unchanged(s.tree), hostState(t)
+			unchanged, left := b.unchanged(s.tree), b.hostState()
 			s.all(runs / 2)
 			unchanged()
 			noneLeft(t, b.mark)
@@ -40,7 +40,7 @@ func TestRunlocalKilledAtAnyTime(t *testing.T) {
 				t.Errorf("left in TMPDIR: %v, %v", files, err)
 			}
 			b.expect("", "", 0, "--limit=pids=100", s.tree, "/init", "exit", "0") // which sweeps up the cgroups of runs that were killed
-			sameState(t, hostState(t), left)
+			sameState(t, b.hostState(), left)
 			t.Logf("%d of %d were killed", s.killed, runs/2)
 		})
 	}
@@ -102,14 +102,22 @@ func (s *soak) one(i int) {
 	}
 }
 
-// hostState is what a run could leave behind on the host: mounts and cgroups.
-func hostState(t *testing.T) string {
-	t.Helper()
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	check(t, err)
+// hostState is what a run could leave behind on the host: mounts and cgroups. Mounts below other directories of tests are those
+// of engines, which come and go meanwhile.
+func (b *localBench) hostState() string {
+	b.t.Helper()
+	all, err := os.ReadFile("/proc/self/mountinfo")
+	check(b.t, err)
+	var mounts strings.Builder
+	for line := range strings.Lines(string(all)) {
+		point := strings.Fields(line)[4]
+		if strings.HasPrefix(point, b.dir+"/") || !strings.HasPrefix(point, os.TempDir()+"/") && !strings.HasPrefix(point, "/run/") {
+			mounts.WriteString(line)
+		}
+	}
 	groups, _ := filepath.Glob("/sys/fs/cgroup/*/ctbox-*")
 	more, _ := filepath.Glob("/sys/fs/cgroup/ctbox-*")
 	deep, _ := filepath.Glob("/sys/fs/cgroup/*/*/ctbox-*")
 	deeper, _ := filepath.Glob("/sys/fs/cgroup/*/*/*/ctbox-*")
-	return string(mounts) + strings.Join(append(append(append(groups, more...), deep...), deeper...), "\n")
+	return mounts.String() + strings.Join(append(append(append(groups, more...), deep...), deeper...), "\n")
 }

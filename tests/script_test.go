@@ -5,8 +5,11 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -20,6 +23,12 @@ func TestMain(m *testing.M) {
 	commands := map[string]func(){"ctbox": ctbox}
 	for _, name := range applets.Names() {
 		commands[name] = ctbox
+	}
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		// Of a test under nohup(1), or in the background of a script. What it starts would ignore it, too; but not when this is ctbox.
+		if strings.HasSuffix(os.Args[0], ".test") && signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
 	}
 	testscript.Main(m, commands)
 }
@@ -41,7 +50,7 @@ func TestScripts(t *testing.T) {
 					return setup(env)
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"status": status, "requires": requires, "can": can,
+					"status": status, "requires": requires, "can": can, "mkelf": mkelf,
 				},
 			})
 		})

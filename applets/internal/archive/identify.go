@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
+	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
 // An Owner replaces the owner of everything in a list.
@@ -34,6 +35,8 @@ type Identify struct {
 	Write   func([]byte) error     // gets whole records
 	Fail    func(error)            // gets what is wrong with one name; the others go on
 	Output  io.Writer              // where the list goes: if that is a file of the tree, the list cannot hold it
+
+	Progress *progress.Line // counts files and the bytes read of them
 }
 
 var errSelf = errors.New("is the file that the list is written to")
@@ -150,12 +153,14 @@ func (x *Identify) worker(work <-chan *batch) {
 	if err == nil {
 		defer src.Close()
 	}
-	r := identifier{src: src, fake: x.Fake, self: fileOf(x.Output), hash: sha256.New(), buf: make([]byte, 256<<10)}
+	r := identifier{src: src, fake: x.Fake, self: fileOf(x.Output), hash: sha256.New(), buf: make([]byte, 256<<10),
+		progress: x.Progress}
 	for b := range work {
 		if b.err = err; err == nil {
 			b.results = append(b.results[:0], make([]identity, len(b.ends))...)
 			for i := range b.results {
 				r.identify(b.name(i), &b.results[i])
+				x.Progress.File()
 			}
 		}
 		b.done <- struct{}{}
@@ -232,6 +237,8 @@ type identifier struct {
 	self inode // of the output
 	hash hash.Hash
 	buf  []byte
+
+	progress *progress.Line
 }
 
 func (r *identifier) identify(name []byte, out *identity) {
@@ -296,7 +303,7 @@ func (r *identifier) regular(name []byte, st Stat, id *list.ID) error {
 	}
 	defer f.Close()
 	r.hash.Reset()
-	if err := drain(f, st.Size, r.hash, r.buf); err != nil {
+	if err := drain(f, st.Size, r.hash, r.buf, r.progress); err != nil {
 		return err
 	}
 	r.hash.Sum(id.Digest[:0])

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
+	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
 // An Initrd packs a list as a newc archive, which the kernel unpacks as its first root file system. It refuses what the
@@ -21,6 +22,7 @@ type Initrd struct {
 	AllowEmpty  bool     // a list without records is no error
 	Init        *os.File // if not nil, the entry rdinit of mode 0755, owner 0:0; it comes where the list would have it
 	Warn        func(format string, args ...any)
+	Progress    *progress.Line // counts how much of the list is done
 
 	ahead  lookahead
 	newc   *NewcWriter
@@ -53,7 +55,7 @@ func (i *Initrd) Write(w io.Writer) error {
 		return err
 	}
 	i.newc = NewNewcWriter(w)
-	i.ahead = lookahead{list: i.List, source: i.Source, times: i.Time.Rule != Fixed}
+	i.ahead = lookahead{list: i.List, source: i.Source, times: i.Time.Rule != Fixed, progress: i.Progress}
 	if err := i.ahead.run(i.record); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
+	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
 // A Layer packs a list as a tar layer (OCI image-spec, layer.md). With Time at its zero value the bytes are a function of
@@ -18,6 +19,7 @@ type Layer struct {
 	RootEntry   bool // write an entry for "."
 	SkipSockets bool
 	Warn        func(format string, args ...any)
+	Progress    *progress.Line // counts how much of the list is done
 
 	ahead   lookahead
 	tar     *TarWriter
@@ -42,7 +44,7 @@ var (
 // Write packs the list.
 func (l *Layer) Write(w io.Writer) error {
 	l.tar = NewTarWriter(w)
-	l.ahead = lookahead{list: l.List, source: l.Source, xattrs: true, times: l.Time.Rule != Fixed}
+	l.ahead = lookahead{list: l.List, source: l.Source, xattrs: true, times: l.Time.Rule != Fixed, progress: l.Progress}
 	if err := l.ahead.run(l.record); err != nil {
 		return err
 	}

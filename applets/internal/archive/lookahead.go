@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
+	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
 // A lookahead goes through a list and brings, with each record, what the source holds of it, proven. Workers look at
@@ -24,6 +25,8 @@ type lookahead struct {
 	source Source
 	xattrs bool // extended attributes are wanted, and proven
 	times  bool // what has no content is looked up too, for its time
+
+	progress *progress.Line // counts the bytes of records that were used
 
 	links  map[string]*linked // what -link= fields of the list name
 	stream stream
@@ -84,6 +87,7 @@ func (l *lookahead) run(each func(*item) error) error {
 	for range pages {
 		free <- &page{done: make(chan struct{}, 1)}
 	}
+	l.progress.List(l.list.Size())
 	scan := l.list.Scan()
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -98,7 +102,7 @@ func (l *lookahead) run(each func(*item) error) error {
 	})
 	for p := range ordered {
 		<-p.done
-		if err := p.use(scan, each); err != nil {
+		if err := p.use(scan, each, l.progress); err != nil {
 			return err
 		}
 		free <- p
@@ -106,12 +110,13 @@ func (l *lookahead) run(each func(*item) error) error {
 	return nil
 }
 
-// use calls each for the items of a page.
-func (p *page) use(scan *list.Scanner, each func(*item) error) error {
+// use calls each for the items of a page, and counts them.
+func (p *page) use(scan *list.Scanner, each func(*item) error, count *progress.Line) error {
 	for i := range p.items {
 		if err := each(&p.items[i]); err != nil {
 			return scan.WrapAt(p.items[i].line, p.items[i].Name, err)
 		}
+		count.Listed(len(p.items[i].Text) + 1)
 	}
 	return p.err
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
+	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
 // A Source is a tree of files: a directory, and whatever else can answer these questions. Names are canonical.
@@ -55,13 +56,15 @@ var (
 	ErrSymlink = errors.New("path goes through a symbolic link")
 )
 
-// drain reads exactly size bytes of c into h through buf. A file that has become shorter or longer is ErrRacing.
-func drain(c io.Reader, size int64, h hash.Hash, buf []byte) error {
+// drain reads exactly size bytes of c into h through buf, and counts them. A file that has become shorter or longer is
+// ErrRacing.
+func drain(c io.Reader, size int64, h hash.Hash, buf []byte, count *progress.Line) error {
 	for left := size; left > 0; {
 		n, err := take(c, buf[:min(int64(len(buf)), left)], h)
 		if err != nil {
 			return err
 		}
+		count.Bytes(n)
 		left -= int64(n)
 	}
 	return atEnd(c)

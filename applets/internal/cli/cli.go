@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
 // Exit statuses. A runner is an applet that hands on the status of the command it ran; its own
@@ -47,7 +48,13 @@ type Stdio struct {
 
 // Warn writes one line to standard error; it does not change the exit status.
 func (s Stdio) Warn(format string, args ...any) {
-	fmt.Fprintf(s.Err, "%s: %s\n", prefix(s.Applet), printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(s.Err, "%s%s: %s\n", progress.Clear(s.Err), prefix(s.Applet), printable(fmt.Sprintf(format, args...)))
+}
+
+// Progress shows how far the applet is, as its option --progress says: "auto", "always" or "never". It must come before
+// Out, Err and Warn are used, and Stop after that.
+func (s *Stdio) Progress(when string) *progress.Line {
+	return progress.Start(when, prefix(s.Applet), &s.Out, &s.Err)
 }
 
 // ExitStatus is an error that only sets the exit status; nothing is printed for it.
@@ -142,9 +149,9 @@ func prepare(a *Applet, args []string) (Command, *kong.Node, error) {
 		return nil, nil, err
 	}
 	model := parser.Model.Node
-	norm, err := getopt(model, args, a.Runner)
+	opts, operands, err := getopt(model, args, a.Runner)
 	if err == nil {
-		_, err = parser.Parse(norm)
+		err = assign(model, opts, operands)
 	}
 	if err != nil && !errors.Is(err, errHelp) && !errors.Is(err, errVersion) {
 		err = usageError{err}
@@ -152,20 +159,10 @@ func prepare(a *Applet, args []string) (Command, *kong.Node, error) {
 	return cmd, model, err
 }
 
-// newParser builds the model of one applet: building all of them would double the start-up time.
+// newParser builds the model of one applet: building all of them would double the start-up time. The command line is not for it to
+// parse (see assign).
 func newParser(a *Applet, cmd Command) (*kong.Kong, error) {
-	return kong.New(cmd, kong.Name(a.Name), kong.NoDefaultHelp(), kong.Exit(func(int) {}),
-		kong.KindMapper(reflect.String, kong.MapperFunc(decodeString)))
-}
-
-// decodeString keeps every byte of a name. kong's own goes through JSON, which has no place for bytes that
-// are not UTF-8 and puts U+FFFD there.
-func decodeString(ctx *kong.DecodeContext, target reflect.Value) error {
-	token, err := ctx.Scan.PopValue("string")
-	if err == nil {
-		target.SetString(token.String())
-	}
-	return err
+	return kong.New(cmd, kong.Name(a.Name), kong.NoDefaultHelp())
 }
 
 func status(a *Applet, err error) int {

@@ -14,16 +14,19 @@ var (
 	errVersion = errors.New("version")
 )
 
-// getopt rewrites args as "--name=value ... -- operands" from the model's own options, because kong
-// has neither permutation nor operands that begin with a dash. The rules are those of POSIX.1-2017
-// 12.2 with GNU's long options and permutation, but no abbreviations: they break when options are added.
-// With stop, options end at the first operand, which is how commands that run commands behave.
-func getopt(model *kong.Node, args []string, stop bool) ([]string, error) {
-	var opts, operands []string
+// A setting is one use of an option.
+type setting struct {
+	flag  *kong.Flag
+	value string // of a switch: ""
+}
+
+// getopt reads args by the model's options: kong's own parser has neither permutation nor operands that begin with a dash. The
+// rules are those of POSIX.1-2017 12.2 with GNU's long options and permutation, but no abbreviations: they break when options are
+// added. With stop, options end at the first operand, which is how commands that run commands behave.
+func getopt(model *kong.Node, args []string, stop bool) (opts []setting, operands []string, err error) {
 	for len(args) > 0 {
 		arg := args[0]
 		args = args[1:]
-		var err error
 		switch {
 		case arg == "--":
 			operands, args = append(operands, args...), nil
@@ -37,17 +40,14 @@ func getopt(model *kong.Node, args []string, stop bool) ([]string, error) {
 			operands = append(operands, arg)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	if err := count(model, operands); err != nil {
-		return nil, err
-	}
-	return append(append(opts, "--"), operands...), nil
+	return opts, operands, count(model, operands)
 }
 
 // long handles one "--name" or "--name=value"; rest are the arguments after it.
-func long(model *kong.Node, opts []string, arg string, rest []string) (out, left []string, err error) {
+func long(model *kong.Node, opts []setting, arg string, rest []string) (out []setting, left []string, err error) {
 	name, value, inline := strings.Cut(arg, "=")
 	switch {
 	case (name == "help" || name == "version") && inline:
@@ -63,18 +63,16 @@ func long(model *kong.Node, opts []string, arg string, rest []string) (out, left
 		return nil, nil, fmt.Errorf("unknown option --%s", name)
 	case isSwitch(flag) && inline:
 		return nil, nil, fmt.Errorf("option --%s takes no value", name)
-	case isSwitch(flag):
-		return append(opts, "--"+name), rest, nil
-	case inline:
-		return append(opts, "--"+name+"="+value), rest, nil
+	case isSwitch(flag), inline:
+		return append(opts, setting{flag, value}), rest, nil
 	case len(rest) == 0:
 		return nil, nil, fmt.Errorf("option --%s needs a value", name)
 	}
-	return append(opts, "--"+name+"="+rest[0]), rest[1:], nil
+	return append(opts, setting{flag, rest[0]}), rest[1:], nil
 }
 
 // cluster handles "-abc", "-oFILE" and "-o FILE".
-func cluster(model *kong.Node, opts []string, arg string, rest []string) (out, left []string, err error) {
+func cluster(model *kong.Node, opts []setting, arg string, rest []string) (out []setting, left []string, err error) {
 	for tail := arg; tail != ""; {
 		letter, size := utf8.DecodeRuneInString(tail)
 		spelled := tail[:size] // not the letter's own bytes where these are not UTF-8
@@ -87,13 +85,13 @@ func cluster(model *kong.Node, opts []string, arg string, rest []string) (out, l
 		case flag == nil:
 			return nil, nil, fmt.Errorf("unknown option -%s", spelled)
 		case isSwitch(flag):
-			opts = append(opts, "--"+flag.Name)
+			opts = append(opts, setting{flag: flag})
 		case tail != "":
-			return append(opts, "--"+flag.Name+"="+tail), rest, nil
+			return append(opts, setting{flag, tail}), rest, nil
 		case len(rest) == 0:
 			return nil, nil, fmt.Errorf("option -%s needs a value", spelled)
 		default:
-			return append(opts, "--"+flag.Name+"="+rest[0]), rest[1:], nil
+			return append(opts, setting{flag, rest[0]}), rest[1:], nil
 		}
 	}
 	return opts, rest, nil

@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/alecthomas/kong"
 )
 
 // filter is the shape of an ordinary applet.
@@ -19,6 +24,9 @@ type filter struct {
 	Format  string   `enum:"tar,oci" default:"tar" help:"Choice."`
 	Env     []string `short:"e" sep:"none" placeholder:"V=X" help:"Value, many times."`
 	AddOnly bool     `help:"Switch without a letter."`
+	Jobs    uint     `short:"j" placeholder:"N" help:"Number of things."`
+	Memory  Size     `short:"m" placeholder:"MEM" help:"Value that knows how it is written."`
+	Timeout Duration `default:"90" placeholder:"TIME" help:"Another, with a default."`
 	Base    string   `arg:"" placeholder:"BASE" help:"Operand."`
 	More    []string `arg:"" optional:"" placeholder:"FILE" help:"Operands."`
 }
@@ -48,11 +56,11 @@ func parse(t testing.TB, cmd Command, args []string, stop bool) (string, error) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	norm, err := getopt(parser.Model.Node, args, stop)
-	if err != nil {
-		return "", err
+	opts, operands, err := getopt(parser.Model.Node, args, stop)
+	if err == nil {
+		err = assign(parser.Model.Node, opts, operands)
 	}
-	if _, err := parser.Parse(norm); err != nil {
+	if err != nil {
 		return "", err
 	}
 	return show(cmd), nil
@@ -78,6 +86,9 @@ func show(cmd Command) string {
 	flag(f.Format != "tar", "format=%s", f.Format)
 	flag(f.Env != nil, "env=%q", f.Env)
 	flag(f.AddOnly, "add-only", nil)
+	flag(f.Jobs != 0, "jobs=%d", f.Jobs)
+	flag(f.Memory != 0, "memory=%d", f.Memory)
+	flag(f.Timeout != Duration(90*time.Second), "timeout=%v", time.Duration(f.Timeout))
 	s := strings.ReplaceAll(b.String(), "%!(EXTRA <nil>)", "")
 	return s + fmt.Sprintf("%q", append([]string{f.Base}, f.More...))
 }
@@ -127,6 +138,7 @@ func TestGetopt(t *testing.T) {
 		{"--output=a=b a", `output=a=b ["a"]`},
 		{"--output=--null a", `output=--null ["a"]`},
 		{"--output -x a", `output=-x ["a"]`},
+		{"-j8 -m 1K --timeout 1.5 a", `jobs=8 memory=1024 timeout=1.5s ["a"]`},
 		{"--null --add-only a", `null add-only ["a"]`},
 		{"a --format=oci", `format=oci ["a"]`},
 		{"a --format oci", `format=oci ["a"]`},
@@ -166,6 +178,8 @@ func TestGetoptErrors(t *testing.T) {
 		{"--help=x", "option --help takes no value"},
 		{"--version=", "option --version takes no value"},
 		{"-l x a", `--level: expected a valid 64 bit int but got "x"`},
+		{"-j -1 a", `--jobs: expected a valid 64 bit uint but got "-1"`},
+		{"-m 1X a", `--memory: "1X" is not a size: give a number with a unit, as in 512M or 2G`},
 		{"--format=zip a", `--format must be one of "tar","oci" but got "zip"`},
 	} {
 		got, err := parse(t, new(filter), words(c.args), false)
@@ -235,11 +249,11 @@ func words(s string) []string {
 	return all
 }
 
-// FuzzGetopt tries argument vectors, their words separated by NUL. Whatever they are, getopt does not panic;
-// what it takes as operands are words of the input in their order, and all that stood after "--" is among
-// them; and kong then understands what it wrote.
+// FuzzGetopt tries argument vectors, their words separated by NUL. Whatever they are, getopt does not panic; what it takes as operands
+// are words of the input in their order, and all that stood after "--" is among them; and kong, told the same in the one form
+// that it understands, makes the same of it.
 func FuzzGetopt(f *testing.F) {
-	for _, seed := range []string{"a", "-0qo\x00out\x00a\x00--\x00-b", "--output=x\x00-\x00--env\x00", "-\xff", "-l\x00-1\x00\x00--", "-é", "a\x00-q"} {
+	for _, seed := range []string{"a", "-0qo\x00out\x00a\x00--\x00-b", "--output=x\x00-\x00--env\x00", "-\xff", "-l\x00-1\x00\x00--", "-é", "a\x00-q", "-vm2G\x00-j1\x00--timeout=1s\x00a"} {
 		f.Add([]byte(seed), false)
 		f.Add([]byte(seed), true)
 	}
@@ -248,33 +262,60 @@ func FuzzGetopt(f *testing.F) {
 		for word := range bytes.SplitSeq(line, []byte{0}) {
 			args = append(args, string(word))
 		}
-		cmd := new(filter)
-		parser, err := newParser(&Applet{Name: "test"}, cmd)
+		ours, theirs := new(filter), new(filter)
+		parser, err := newParser(&Applet{Name: "test"}, ours)
 		if err != nil {
 			t.Fatal(err)
 		}
-		norm, err := getopt(parser.Model.Node, slices.Clone(args), stop)
+		opts, operands, err := getopt(parser.Model.Node, slices.Clone(args), stop)
 		if err != nil {
 			return
 		}
-		end := slices.Index(norm, "--")
-		operands := norm[end+1:]
 		if !subsequence(operands, args) {
 			t.Errorf("operands %q are not of %q in order", operands, args)
-		}
-		if _, err := parser.Parse(norm); err != nil {
-			if strings.HasPrefix(err.Error(), "unexpected argument") {
-				t.Errorf("%q became %q: %v", args, norm, err)
-			}
-			return // a value that is no number, or not one of the choices
-		}
-		if got := append([]string{cmd.Base}, cmd.More...); !slices.Equal(got, operands) {
-			t.Errorf("%q became %q and then operands %q", args, norm, got)
 		}
 		if stop && len(operands) > 1 && !slices.Equal(operands, args[len(args)-len(operands):]) {
 			t.Errorf("a runner's %q became %q", args, operands)
 		}
+		ourErr := assign(parser.Model.Node, opts, operands)
+		theirErr := kongParse(t, theirs, append(append(spelt(opts), "--"), operands...))
+		if (ourErr == nil) != (theirErr == nil) || ourErr == nil && !reflect.DeepEqual(ours, theirs) {
+			t.Errorf("%q: %+v, %v; kong has %+v, %v", args, ours, ourErr, theirs, theirErr)
+		}
+		if ourErr != nil && utf8.Valid(line) && ourErr.Error() != theirErr.Error() {
+			t.Errorf("%q: %v; kong says %v", args, ourErr, theirErr)
+		}
 	})
+}
+
+// spelt writes options in the form that leaves nothing to guess.
+func spelt(opts []setting) []string {
+	var all []string
+	for _, o := range opts {
+		word := "--" + o.flag.Name
+		if !isSwitch(o.flag) {
+			word += "=" + o.value
+		}
+		all = append(all, word)
+	}
+	return all
+}
+
+// kongParse is what assign stands for. Strings, which kong would send through JSON, keep their bytes.
+func kongParse(t testing.TB, cmd Command, args []string) error {
+	text := func(ctx *kong.DecodeContext, target reflect.Value) error {
+		token, err := ctx.Scan.PopValue("string")
+		if err == nil {
+			target.SetString(token.String())
+		}
+		return err
+	}
+	parser, err := kong.New(cmd, kong.NoDefaultHelp(), kong.Exit(func(int) { t.Error("kong would exit") }), kong.KindMapper(reflect.String, kong.MapperFunc(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = parser.Parse(args)
+	return err
 }
 
 func subsequence(part, whole []string) bool {

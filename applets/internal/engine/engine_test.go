@@ -199,7 +199,7 @@ func TestPingHangs(t *testing.T) {
 	begin := time.Now()
 	_, err := f.Ping(context.Background())
 	wantError(t, err, `no answer to "version" within 100ms`, "hint: the engine hangs")
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("took %v", took)
 	}
 }
@@ -580,10 +580,10 @@ func TestRunEndsBeforeStart(t *testing.T) {
 
 // TestStderrHeldOpen: a process that the client left behind keeps the pipe open (ssh ControlPersist).
 func TestStderrHeldOpen(t *testing.T) {
-	f := newFake(t, map[string]string{"start": `echo before >&2; sleep 5 >/dev/null & exit 0`})
+	f := newFake(t, map[string]string{"start": `echo before >&2; sleep 30 >/dev/null & exit 0`})
 	begin := time.Now()
 	_, _, errs, err := run(t, f, Container{})
-	if err != nil || errs != "before\n" || time.Since(begin) > 4*time.Second {
+	if err != nil || errs != "before\n" || time.Since(begin) > 25*time.Second {
 		t.Errorf("stderr %q, %v, after %v", errs, err, time.Since(begin))
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
 // Formats of an image.
@@ -33,6 +35,8 @@ type Options struct {
 	Verify      bool        // look for what is wrong in the layers' tars
 	TempDir     string      // where layers are recompressed; "" is the system's
 	Format      string      // Hybrid, OCIDir or V1
+
+	Progress *progress.Line // counts what is read of the layers, each time that it is
 }
 
 // Digests are the names engines give an image: which of the two depends on their store. They are "" for V1.
@@ -82,6 +86,7 @@ func newBuild(o Options) (*build, error) {
 		if err != nil {
 			return nil, err
 		}
+		l.progress = o.Progress
 		b.layers = append(b.layers, l)
 	}
 	return b, nil

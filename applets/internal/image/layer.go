@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctbox/ctbox/applets/internal/compress"
+	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
 // A layer is one layer of the image to be. Its digests are "" until it was read.
@@ -25,6 +26,8 @@ type layer struct {
 	diffID string            // likewise, of the plain tar
 	method string            // how the file is compressed
 	spool  *io.SectionReader // blob made from it, if that must be compressed in another way
+
+	progress *progress.Line
 }
 
 // newLayer looks at NAME.layer without reading it.
@@ -110,7 +113,7 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 	return l.read(func(f *os.File) error {
 		blob := sha256.New()
 		plain := blob
-		src := io.TeeReader(io.LimitReader(f, l.size), io.MultiWriter(w, blob))
+		src := io.TeeReader(io.LimitReader(l.progress.Reader(f), l.size), io.MultiWriter(w, blob))
 		tar := src
 		if l.method != "none" {
 			z, _, err := compress.NewReader(src)
@@ -134,7 +137,7 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 // convert writes the layer's blob to spool at offset at, compressed by method.
 func (l *layer) convert(spool *os.File, at int64, method string, verify bool) error {
 	return l.read(func(f *os.File) error {
-		r, _, err := compress.NewReader(io.LimitReader(f, l.size))
+		r, _, err := compress.NewReader(io.LimitReader(l.progress.Reader(f), l.size))
 		if err != nil {
 			return l.errorf(err)
 		}
@@ -208,7 +211,7 @@ func drain(r io.Reader) error {
 func (l *layer) copySpool(w io.Writer) error {
 	sum := sha256.New()
 	spool := io.NewSectionReader(l.spool, 0, l.size)
-	if _, err := io.CopyBuffer(io.MultiWriter(w, sum), struct{ io.Reader }{spool}, make([]byte, readSize)); err != nil {
+	if _, err := io.CopyBuffer(io.MultiWriter(w, sum), struct{ io.Reader }{l.progress.Reader(spool)}, make([]byte, readSize)); err != nil {
 		return l.errorf(err)
 	}
 	return l.found(digest(sum), l.diffID)

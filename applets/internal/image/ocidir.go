@@ -19,7 +19,7 @@ func WriteDir(dir string, o Options) (Digests, error) {
 	if err != nil {
 		return Digests{}, err
 	}
-	done, err := b.recompress()
+	done, err := b.recompress(false)
 	if err != nil {
 		return Digests{}, err
 	}

@@ -24,12 +24,13 @@ func Write(w io.Writer, o Options) (Digests, error) {
 		}
 		members = b.v1
 	}
-	done, err := b.recompress()
+	f, base, inFile := seekable(w)
+	done, err := b.recompress(!inFile)
 	if err != nil {
 		return Digests{}, err
 	}
 	defer done()
-	if f, base, ok := seekable(w); ok {
+	if inFile {
 		err = b.place(f, base, members)
 	} else {
 		err = b.stream(w, members)
@@ -99,7 +100,11 @@ func seekable(w io.Writer) (f *os.File, offset int64, ok bool) {
 // Sizes are known beforehand, and what the digests are does not change them. Layers of equal size may be
 // the same blob, so they are hashed first.
 func (b *build) place(f *os.File, base int64, parts func() []part) error {
-	if err := b.hash(b.ambiguous()); err != nil {
+	again := b.ambiguous()
+	for _, l := range again {
+		b.Progress.Total(l.size)
+	}
+	if err := b.hash(again); err != nil {
 		return err
 	}
 	at := base
@@ -246,7 +251,10 @@ func parallel(work []func() error) error {
 
 // recompress brings the layers that are not compressed as wanted into a temporary file that has no name,
 // because their size must be known before the archive can begin. done closes it.
-func (b *build) recompress() (done func(), err error) {
+func (b *build) recompress(streamed bool) (done func(), err error) {
+	if err := b.sniff(streamed); err != nil {
+		return nil, err
+	}
 	var spool *os.File
 	done = func() {
 		if spool != nil {
@@ -255,10 +263,6 @@ func (b *build) recompress() (done func(), err error) {
 	}
 	var end int64
 	for _, l := range b.layers {
-		if err := l.sniff(); err != nil {
-			done()
-			return nil, err
-		}
 		if l.method == b.Compress {
 			continue
 		}
@@ -271,9 +275,25 @@ func (b *build) recompress() (done func(), err error) {
 			done()
 			return nil, err
 		}
+		b.Progress.Total(l.size - l.info.Size())
 		end += l.size
 	}
 	return done, nil
+}
+
+// sniff finds how the layers are compressed, and so how much is to be read: what must be compressed in another way is
+// read twice, and so is what is streamed.
+func (b *build) sniff(streamed bool) error {
+	for _, l := range b.layers {
+		if err := l.sniff(); err != nil {
+			return err
+		}
+		b.Progress.Total(l.size)
+		if streamed || l.method != b.Compress {
+			b.Progress.Total(l.size)
+		}
+	}
+	return nil
 }
 
 // tempFile makes a file that is gone when it is closed, in dir or else where the system has such files.

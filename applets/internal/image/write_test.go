@@ -164,7 +164,7 @@ func TestChangedLayer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.recompress(); err != nil {
+		if _, err := b.recompress(true); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.hash(b.unread()); err != nil {

@@ -81,6 +81,9 @@ func (in *Input) keep(r io.Reader) error {
 // Close releases what Open took.
 func (in *Input) Close() error { return in.close() }
 
+// Size is that of the list in bytes.
+func (in *Input) Size() int64 { return in.size }
+
 // Scan reads the list from its start.
 func (in *Input) Scan() *Scanner { return NewScanner(in.name, in.reader(), in.null) }
 

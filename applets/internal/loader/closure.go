@@ -115,6 +115,9 @@ func (c *closure) need(m *member, name string) {
 		c.fail(m, name, s.best) // others that need it may know better where to look, as in ldd(1)
 		return
 	}
+	if s.got == nil {
+		return // maxProbes
+	}
 	c.found(s.got.path)
 	if same := c.loaded["\x00"+s.got.real]; same != nil {
 		c.loaded[name] = same
@@ -131,7 +134,7 @@ func (c *closure) fail(m *member, name string, err error) {
 		who = list.Quote(c.tidy(m.path))
 	}
 	who += ": " + list.Quote(name)
-	if c.probes <= maxProbes && (m == c.main || c.once(who)) {
+	if m == c.main || c.once(who) {
 		c.Fail(explain(who, err))
 	}
 }

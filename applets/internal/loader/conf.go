@@ -6,7 +6,10 @@ import (
 	"strings"
 )
 
-const maxConf = 1 << 20 // bytes of one file
+const (
+	maxConf  = 64 << 10 // bytes of one file
+	maxConfs = 1000     // files, and directories in them
+)
 
 // A conf is /etc/ld.so.conf and what it includes.
 type conf struct {
@@ -24,8 +27,7 @@ func readConf(t *tree) []string {
 }
 
 func (c *conf) file(name string) {
-	const most = 1000
-	if slices.Contains(c.files, name) || len(c.files) >= most {
+	if slices.Contains(c.files, name) || len(c.files) >= maxConfs {
 		return
 	}
 	c.files = append(c.files, name)
@@ -34,7 +36,7 @@ func (c *conf) file(name string) {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)
 		switch {
-		case len(words) == 0 || words[0] == "hwcap":
+		case len(words) == 0 || words[0] == "hwcap" || len(c.dirs) >= maxConfs:
 		case words[0] == "include":
 			for _, pattern := range words[1:] {
 				c.include(path.Dir(name), pattern)

@@ -205,12 +205,15 @@ func (a abi) flagsMask() uint32 {
 // segments reads the program headers, and returns the dynamic section. Of a program's segments, objcopy --only-keep-debug
 // leaves only the headers, and sizes of 0.
 func (f *file) segments(headers []byte) (dynamic []byte, err error) {
+	const farthest = 1 << 62 // sums of such numbers do not wrap
 	size := f.either(32, 56)
 	for ; err == nil && len(headers) > 0; headers = headers[size:] {
 		s := span{f.pick(headers, 8, 16), f.pick(headers, 4, 8), f.pick(headers, 16, 32)}
 		switch f.order.Uint32(headers) {
 		case segmentLoad:
-			f.loads = append(f.loads, s)
+			if s.offset < farthest && s.size < farthest {
+				f.loads = append(f.loads, s)
+			}
 		case segmentDynamic:
 			if s.size > maxDynamic {
 				return nil, errDynamic
@@ -263,8 +266,8 @@ func (f *file) dynamic(section []byte) error {
 func (f *file) strings(addr, size uint64, offsets []uint64) ([]string, error) {
 	table, found := uint64(0), false
 	for _, l := range f.loads {
-		if addr >= l.addr && addr-l.addr < l.size {
-			table, found = l.offset+(addr-l.addr), true
+		if at := addr - l.addr; addr >= l.addr && at < l.size {
+			table, size, found = l.offset+at, min(size, l.size-at), true
 		}
 	}
 	all := make([]string, len(offsets))

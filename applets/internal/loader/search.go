@@ -16,7 +16,7 @@ type search struct {
 	best error   // what was wrong with the best of those that were not it
 }
 
-// run reports whether the library was found.
+// run reports whether the library was found, or that it is no use to look any longer.
 func (s *search) run() bool {
 	switch {
 	case strings.Contains(s.need, "/"):
@@ -30,7 +30,7 @@ func (s *search) run() bool {
 // at reports whether the library is at a path.
 func (s *search) at(path string) bool {
 	if s.probes++; s.probes > maxProbes {
-		return false
+		return true
 	}
 	path = s.absolute(path)
 	l := s.library(path)
@@ -117,13 +117,16 @@ func (f *Finder) ask() {
 		return
 	}
 	f.asked = true
+	const most = 100 // architectures: Debian has some thirty
 	text, _ := f.content("/etc/ld.so.cache", maxCache)
 	if f.cached = parseCache(text); f.cached == nil {
 		f.conf = readConf(&f.tree)
 	}
 	for _, dir := range [...]string{"/lib", "/usr/lib"} {
 		for _, name := range f.names(dir, "*-linux-gnu*") {
-			f.libs = append(f.libs, "lib/"+name)
+			if len(f.libs) < most {
+				f.libs = append(f.libs, "lib/"+name)
+			}
 		}
 	}
 }

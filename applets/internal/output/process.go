@@ -5,60 +5,91 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// writers counts those at work in this process: the one that dies of a signal first waits for the others
-// to remove their files too.
-var writers sync.WaitGroup
-
-// removeOnSignal removes what is named on temp when the process is told to end, then lets it
-// die of the same signal. A signal that comes before the name waits for it, or for stop. Signals that
-// were ignored at the start (nohup) stay ignored.
+// removeOnSignal removes what is named on temp when the process is told to end. A signal that comes before the
+// name waits for it, or for stop.
 func removeOnSignal(temp <-chan string) (stop func()) {
-	var sigs []os.Signal
+	return OnSignal(func(stopped <-chan struct{}) {
+		select {
+		case name := <-temp:
+			discard(name)
+		case <-stopped:
+		}
+	})
+}
+
+// OnSignal calls undo when the process is told to end, and then lets it die of the same signal. If stop is called
+// meanwhile, undo finds stopped closed, and stop does not return. Signals that were ignored at the start (nohup)
+// stay ignored.
+func OnSignal(undo func(stopped <-chan struct{})) (stop func()) {
+	u := &undoing{undo, make(chan struct{})}
+	atEnd.add(u)
+	return func() {
+		close(u.stopped)
+		atEnd.remove(u)
+	}
+}
+
+type undoing struct {
+	undo    func(stopped <-chan struct{})
+	stopped chan struct{}
+}
+
+// An end is what is to be done before a signal ends the process. From that on it stays locked, so that nothing
+// begins that would not be undone.
+type end struct {
+	sync.Mutex
+	all      []*undoing
+	got      chan os.Signal
+	finished chan struct{} // closed when nobody listens to got any more
+}
+
+var atEnd end
+
+func (e *end) add(u *undoing) {
+	e.Lock()
+	defer e.Unlock()
+	if e.all = append(e.all, u); len(e.all) > 1 {
+		return
+	}
+	e.got, e.finished = make(chan os.Signal, 1), make(chan struct{})
 	for _, s := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
 		if !signal.Ignored(s) {
-			sigs = append(sigs, s)
+			signal.Notify(e.got, s)
 		}
 	}
-	if len(sigs) == 0 {
-		return func() {} // Notify without signals would mean all of them
-	}
-	got := make(chan os.Signal, 1)
-	stopped, finished := make(chan struct{}), make(chan struct{})
-	writers.Add(1)
-	signal.Notify(got, sigs...)
-	go func() {
-		defer close(finished)
-		select {
-		case s := <-got:
-			select {
-			case name := <-temp:
-				discard(name)
-			case <-stopped:
-			}
-			writers.Done()
-			writers.Wait()
-			Die(s.(unix.Signal))
-		case <-stopped:
-			writers.Done()
+	go e.wait(e.got, e.finished)
+}
+
+func (e *end) wait(got <-chan os.Signal, finished chan<- struct{}) {
+	if s, ok := <-got; ok {
+		e.Lock()
+		for _, u := range e.all {
+			u.undo(u.stopped)
 		}
-	}()
-	return func() {
-		close(stopped)
-		<-finished
-		signal.Stop(got)
-		select {
-		case s := <-got: // it came while the file was put in place
-			writers.Wait()
-			Die(s.(unix.Signal))
-		default:
-		}
+		Die(s.(unix.Signal))
 	}
+	close(finished)
+}
+
+func (e *end) remove(u *undoing) {
+	e.Lock()
+	e.all = slices.DeleteFunc(e.all, func(other *undoing) bool { return other == u })
+	if len(e.all) > 0 {
+		e.Unlock()
+		return
+	}
+	signal.Stop(e.got)
+	close(e.got)
+	finished := e.finished
+	e.Unlock()
+	<-finished // or never, if a signal came before
 }
 
 // discard removes a file or a directory. While files are made in a directory it cannot be removed, and one that
@@ -78,12 +109,17 @@ func Die(sig unix.Signal) {
 }
 
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
+	f, ok := w.(interface{ Fd() uintptr })
+	return ok && Termios(f.Fd()) != nil
+}
+
+// Termios are the settings of the terminal fd; nil if it is none.
+func Termios(fd uintptr) *unix.Termios {
+	settings, err := unix.IoctlGetTermios(int(fd), getTermios)
+	if err != nil {
+		return nil
 	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), getTermios)
-	return err == nil
+	return settings
 }
 
 // isTemp reports whether name is "." + base of path + a random 63-bit number, as renameio names its

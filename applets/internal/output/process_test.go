@@ -22,11 +22,17 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv("OUTPUT_TEST_ROLE"); role != "" {
 		child(role, os.Args[1])
 	}
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT} {
+		if signal.Ignored(sig) { // of a test under nohup(1), or in the background of a script: children would ignore it, too
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 	os.Exit(m.Run())
 }
 
 // child writes a target as role says: "text", or "hang" half-way, or "nested" with a second target open, or
-// "huge" until the file may grow no more, or "again" one target after the other for ever, or "directories".
+// "huge" until the file may grow no more, or "again" one target after the other for ever, likewise "beside" something
+// else that is undone, or "directories".
 func child(role, path string) {
 	var err error
 	switch role {
@@ -42,6 +48,17 @@ func child(role, path string) {
 			err = Target{Path: path}.Write(text(strings.Repeat("x", 1<<17)))
 		}
 	case "again":
+		fmt.Println("ready")
+		for err == nil {
+			err = Target{Path: path}.Write(text("again"))
+		}
+	case "beside":
+		// What begins after the signal would not be undone; so it does not begin.
+		OnSignal(func(<-chan struct{}) {
+			go Target{Path: path + ".late"}.Write(text("late"))
+			time.Sleep(10 * time.Millisecond)
+			os.WriteFile(path+".undone", nil, 0o666)
+		})
 		fmt.Println("ready")
 		for err == nil {
 			err = Target{Path: path}.Write(text("again"))
@@ -140,6 +157,20 @@ func TestSignalAtAnyTime(t *testing.T) {
 		wantSignal(t, cmd, unix.SIGTERM)
 		wantNames(t, dir, "out")
 		wantFile(t, path, "again")
+	}
+}
+
+// A signal undoes all that there is, wherever it finds the writer.
+func TestSignalUndoesAll(t *testing.T) {
+	for range 20 {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "out")
+		write(t, path, "again")
+		cmd := start(t, "beside", path)
+		time.Sleep(rand.N(3 * time.Millisecond))
+		cmd.Process.Signal(unix.SIGTERM)
+		wantSignal(t, cmd, unix.SIGTERM)
+		wantNames(t, dir, "out", "out.undone")
 	}
 }
 

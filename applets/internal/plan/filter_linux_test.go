@@ -78,11 +78,11 @@ func filterRun(t *testing.T, prog []syscall.SockFilter, c filterCase) (verdict u
 // filterNames reads the system calls of an architecture from x/sys, which has them from the kernel's headers.
 func filterNames(t *testing.T, goarch string) map[string]uint32 {
 	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/sys").Output()
+	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", "golang.org/x/sys/unix").Output()
 	if err != nil || len(dir) < 2 {
 		t.Fatalf("where is the source of golang.org/x/sys? %q, %v", dir, err)
 	}
-	f, err := os.Open(filepath.Join(strings.TrimSpace(string(dir)), "unix", "zsysnum_linux_"+goarch+".go"))
+	f, err := os.Open(filepath.Join(strings.TrimSpace(string(dir)), "zsysnum_linux_"+goarch+".go"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -341,7 +341,12 @@ func TestUsernetHangs(t *testing.T) {
 	dir := t.TempDir()
 	u := usernetScripts(t, "echo $$ >"+dir+"/pid; exec sleep 60", "exit 1")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	time.AfterFunc(300*time.Millisecond, func() { cancel(errors.New("late")) })
+	go func() { // once it hangs
+		for text := []byte(nil); len(text) == 0; text, _ = os.ReadFile(dir + "/pid") {
+			time.Sleep(time.Millisecond)
+		}
+		cancel(errors.New("late"))
+	}()
 	if err := u.start(ctx, 1); err == nil || err.Error() != "late" {
 		t.Error(err)
 	}

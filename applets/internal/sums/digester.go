@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
 // bufferSize is the size of reads, in bytes: beyond it a read's own cost no longer shows.
@@ -17,6 +19,8 @@ const bufferSize = 256 << 10
 
 // A Digester digests any number of files with the same memory.
 type Digester struct {
+	Progress *progress.Line // counts what is read
+
 	stdin io.Reader
 	hash  hash.Hash
 	buf   []byte
@@ -67,6 +71,7 @@ func (d *Digester) file(name string) (sum Sum, err error) {
 
 // read does without io.Copy, which would not use the buffer but make one for each file.
 func (d *Digester) read(r io.Reader) (sum Sum, err error) {
+	r = d.Progress.Reader(r)
 	d.hash.Reset()
 	for {
 		n, err := r.Read(d.buf)
