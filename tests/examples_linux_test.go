@@ -36,8 +36,11 @@ func newCookbook(t *testing.T, user int, env ...string) *cookbook {
 	}
 	check(t, os.Symlink(program(t), filepath.Join(c.dir, "bin", "ctbox")))
 	clone(t, "../scripts/do", filepath.Join(c.dir, "scripts", "do"))
-	for _, name := range sources(t) {
-		clone(t, filepath.Join("../do-examples", name), filepath.Join(c.dir, "do-examples", name))
+	sources, err := exec.Command("../scripts/sources", "do-examples").Output() // not what somebody may have built
+	check(t, err)
+	for name := range strings.Lines(string(sources)) {
+		name = strings.TrimSuffix(name, "\n")
+		clone(t, filepath.Join("..", name), filepath.Join(c.dir, name))
 	}
 	if os.Geteuid() == 0 && user != 0 {
 		c.as = []string{"setpriv", fmt.Sprintf("--reuid=%d", user), fmt.Sprintf("--regid=%d", user), "--clear-groups"}
@@ -53,22 +56,6 @@ func newCookbook(t *testing.T, user int, env ...string) *cookbook {
 	}))
 	c.env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(c.dir, "home")}, env...)
 	return c
-}
-
-// sources are the files of do-examples that are not built; a developer may have built some.
-func sources(t *testing.T) (names []string) {
-	t.Helper()
-	all, err := os.ReadDir("../do-examples")
-	check(t, err)
-	for _, entry := range all {
-		switch filepath.Ext(entry.Name()) {
-		case ".do", ".sh", ".c", ".json", ".diffbase", ".layers", ".options", ".owners", ".md", "":
-			if entry.Type().IsRegular() {
-				names = append(names, entry.Name())
-			}
-		}
-	}
-	return names
 }
 
 // clone copies a file with the mode that git would give it.
