@@ -156,7 +156,7 @@ func TestExamples(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", way.command, errs[i], outs[i])
 		}
 		sums := way.sums()
-		for _, name := range strings.Fields(want) {
+		for name := range strings.FieldsSeq(want) {
 			if sums[name] == "" || sums[name] != first[name] {
 				t.Errorf("%s: %s: %q, want %q", way.command, name, sums[name], first[name])
 			}
