@@ -24,7 +24,6 @@ mirror=$(cat debdownload/mirror)
 	: >var/lib/dpkg/status
 	: >var/lib/dpkg/available
 	echo '# UNCONFIGURED FSTAB FOR BASE SYSTEM' >etc/fstab
-	mkdir -p etc/apt var/lib/dpkg var/lib/dpkg
 	echo "deb $mirror $(cat debootstrap/suite) main" >etc/apt/sources.list
 	echo "$mirror" >debootstrap/mirror
 )

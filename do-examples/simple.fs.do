@@ -1,7 +1,6 @@
 #!/bin/sh -e
 redo-ifchange env.sh tree.sh simple.sh hello.c /bin/sh
-for program in cc busybox; do
-	if found=$(command -v $program); then redo-ifchange "$found"; else redo-ifcreate /usr/bin/$program; fi
-done
+if [ -x /bin/busybox ]; then redo-ifchange /bin/busybox; else redo-ifcreate /bin/busybox; fi
+if cc=$(command -v cc); then redo-ifchange "$cc"; else redo-ifcreate /usr/bin/cc; fi
 ./tree.sh simple
 redo-ifchange simple/bin/hello

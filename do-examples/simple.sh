@@ -5,7 +5,7 @@ set -eu
 
 mkdir -p "$1/bin"
 cp /bin/sh "$1/bin/sh"
-if busybox=$(command -v busybox); then cp "$busybox" "$1/bin/busybox"; fi
+if [ -x /bin/busybox ]; then cp /bin/busybox "$1/bin/busybox"; fi
 if command -v cc >/dev/null; then
 	cc -O2 -s -o "$1/bin/hello" hello.c
 else

@@ -234,6 +234,26 @@ func runElsewhere(t *testing.T, c *cookbook, debian bool) {
 	})
 }
 
+// TestExamplesShells: the scripts do not depend on which shell is /bin/sh.
+func TestExamplesShells(t *testing.T) {
+	requireTool(t, "cc", "setpriv")
+	requireNamespaces(t)
+	var want string
+	for _, shell := range doShells {
+		requireTool(t, shell)
+		for _, command := range []string{"../scripts/do all", "./pipeline.sh"} {
+			c := newCookbook(t, 65532, "SKIP=rundocker runkvm debdownload")
+			c.run("mkdir ../home/bin; ln -s \"$(command -v " + shell + ")\" ../home/bin/sh; sed -i \"1s|^#!/bin/sh|#!$HOME/bin/sh|\" *.sh *.do ../scripts/do")
+			out := c.run("PATH=$HOME/bin:$PATH; " + command)
+			if got := fmt.Sprint(c.sums()); want == "" {
+				want = got
+			} else if got != want {
+				t.Errorf("%s, %s: %s\nwant\n%s\n%s", shell, command, got, want, out)
+			}
+		}
+	}
+}
+
 // faultyCtbox numbers its calls and, at the one whose number is in the file fail, prints half a result and fails.
 const faultyCtbox = `#!/bin/sh
 n=1
