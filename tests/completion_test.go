@@ -93,7 +93,7 @@ var completionCases = []struct{ line, want string }{
 	{"sha256 --ch", "--check"},
 	{"need ctb", "ctbox"},
 	// Nothing goes there, or nothing that is known.
-	{"ctbox b", "b"},
+	{"ctbox q", "q"},
 	{"ctbox bogus b", "b"},
 	{"ctbox mklayer --mtime b", "b"},
 	{"ctbox mklayer -- --m", "--m"},
