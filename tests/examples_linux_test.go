@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -24,6 +23,8 @@ type cookbook struct {
 	wrap string // shell commands before each command
 }
 
+const withoutDebian = "SKIP=rundocker runkvm debdownload"
+
 // newCookbook makes a clone that belongs to a user, or to the caller for 0, and that everybody can reach.
 func newCookbook(t *testing.T, user int, env ...string) *cookbook {
 	t.Helper()
@@ -31,7 +32,10 @@ func newCookbook(t *testing.T, user int, env ...string) *cookbook {
 	check(t, err)
 	t.Cleanup(func() { os.RemoveAll(top) })
 	c := &cookbook{t: t, dir: filepath.Join(top, "clone")}
-	for _, dir := range []string{"", "bin", "scripts", "do-examples", "home"} {
+	if slices.Contains(env, withoutDebian) {
+		c.dir = filepath.Join(top, "a clone") // which debootstrap does not understand
+	}
+	for _, dir := range []string{"bin", "scripts", "do-examples", "../home"} {
 		check(t, os.MkdirAll(filepath.Join(c.dir, dir), 0o755))
 	}
 	check(t, os.Symlink(program(t), filepath.Join(c.dir, "bin", "ctbox")))
@@ -54,7 +58,7 @@ func newCookbook(t *testing.T, user int, env ...string) *cookbook {
 		}
 		return err
 	}))
-	c.env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(c.dir, "home")}, env...)
+	c.env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(top, "home")}, env...)
 	return c
 }
 
@@ -125,7 +129,7 @@ const (
 func TestExamples(t *testing.T) {
 	requireTool(t, "make", "setpriv", "cc")
 	requireNamespaces(t)
-	want, skip := smallExamples, "SKIP=rundocker runkvm debdownload"
+	want, skip := smallExamples, withoutDebian
 	if !testing.Short() {
 		requireTool(t, "debootstrap", "fakeroot", "fakechroot", "dpkg-deb")
 		want, skip = want+debianExamples, "SKIP=rundocker runkvm"
@@ -163,7 +167,13 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	t.Run("again", func(t *testing.T) { makeAgain(t, ways[1].cookbook, want) })
-	t.Run("elsewhere", func(t *testing.T) { runElsewhere(t, ways[0].cookbook, !testing.Short()) })
+	t.Run("elsewhere", func(t *testing.T) {
+		trees, images := []string{"libs"}, []string{"simple"}
+		if !testing.Short() {
+			trees, images = append(trees, "debian"), append(images, "debian")
+		}
+		runElsewhere(t, ways[1].cookbook, trees, images)
+	})
 }
 
 // download returns the directory debdownload, from the mirror that apt uses; no example downloads again what is there.
@@ -206,30 +216,31 @@ func makeAgain(t *testing.T, c *cookbook, all string) {
 }
 
 // runElsewhere runs the images in docker and the initrds in virtual machines; all must print what they print in a sandbox.
-func runElsewhere(t *testing.T, c *cookbook, debian bool) {
+func runElsewhere(t *testing.T, c *cookbook, trees, images []string) {
 	c.t = t
-	images, trees := []string{"simple"}, []string{"libs"}
-	if debian {
-		images, trees = append(images, "debian"), append(trees, "debian")
+	same := func(t *testing.T, got, want string) {
+		t.Helper()
+		if cmp, err := exec.Command("cmp", c.path(got), c.path(want)).CombinedOutput(); err != nil {
+			t.Errorf("%s", cmp)
+		}
 	}
 	t.Run("docker", func(t *testing.T) {
 		engine := startDocker(t)
 		for i, image := range images {
-			cmd := exec.Command(program(t), "rundocker", "--rmi", c.path(image+".image"))
+			cmd := exec.Command("make", image+".rundocker")
 			engine.reach(cmd)
-			got, err := cmd.Output()
-			if want, _ := os.ReadFile(c.path(trees[i] + ".runlocal")); err != nil || !bytes.Equal(got, want) {
-				t.Errorf("%s: %q, %v, want %q", image, got, err, want)
+			cmd.Dir = c.path("")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
 			}
+			same(t, image+".rundocker", trees[i]+".runlocal")
 		}
 	})
 	t.Run("vm", func(t *testing.T) {
 		requireTool(t, "qemu-system-x86_64")
 		for _, tree := range trees {
-			got := c.run("../bin/ctbox runkvm --timeout=5m " + tree + ".initrd 2>../runkvm.log")
-			if want, _ := os.ReadFile(c.path(tree + ".runlocal")); got != string(want) {
-				t.Errorf("%s: %q, want %q", tree, got, want)
-			}
+			c.run("make " + tree + ".runkvm")
+			same(t, tree+".runkvm", tree+".runlocal")
 		}
 	})
 }
@@ -242,8 +253,8 @@ func TestExamplesShells(t *testing.T) {
 	for _, shell := range doShells {
 		requireTool(t, shell)
 		for _, command := range []string{"../scripts/do all", "./pipeline.sh"} {
-			c := newCookbook(t, 65532, "SKIP=rundocker runkvm debdownload")
-			c.run("mkdir ../home/bin; ln -s \"$(command -v " + shell + ")\" ../home/bin/sh; sed -i \"1s|^#!/bin/sh|#!$HOME/bin/sh|\" *.sh *.do ../scripts/do")
+			c := newCookbook(t, 65532, withoutDebian)
+			c.run("mkdir $HOME/bin; ln -s \"$(command -v " + shell + ")\" $HOME/bin/sh; sed -i \"1s|^#!/bin/sh|#!$HOME/bin/sh|\" *.sh *.do ../scripts/do")
 			out := c.run("PATH=$HOME/bin:$PATH; " + command)
 			if got := fmt.Sprint(c.sums()); want == "" {
 				want = got
@@ -274,9 +285,9 @@ func TestExamplesFail(t *testing.T) {
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
-			c := newCookbook(t, 65532, "SKIP=rundocker runkvm debdownload")
-			c.run("mv ../bin/ctbox ../home/; mkdir ../home/calls; echo 0 >../home/fail; cat >../bin/ctbox <<'!'\n" + faultyCtbox + "!\nchmod 755 ../bin/ctbox; " + way.command)
-			calls, err := os.ReadDir(c.dir + "/home/calls")
+			c := newCookbook(t, 65532, withoutDebian)
+			c.run("mv ../bin/ctbox $HOME/; mkdir $HOME/calls; echo 0 >$HOME/fail; cat >../bin/ctbox <<'!'\n" + faultyCtbox + "!\nchmod 755 ../bin/ctbox; " + way.command)
+			calls, err := os.ReadDir(filepath.Dir(c.dir) + "/home/calls")
 			check(t, err)
 			want := c.sums()
 			step := 2
@@ -295,7 +306,7 @@ func TestExamplesFail(t *testing.T) {
 
 // failAt builds from nothing with a ctbox that fails at its n-th call, and then with one that does not.
 func failAt(c *cookbook, n int, command string, want map[string]string) {
-	c.run(fmt.Sprintf("sh -e ./xclean.do; rm -r ../home/calls/*; echo %d >../home/fail", n))
+	c.run(fmt.Sprintf("sh -e ./xclean.do; rm -r $HOME/calls/*; echo %d >$HOME/fail", n))
 	out, err := c.try(command)
 	for name, sum := range c.sums() {
 		if sum != want[name] {
@@ -306,7 +317,7 @@ func failAt(c *cookbook, n int, command string, want map[string]string) {
 	if err == nil && !strings.Contains(strings.ReplaceAll(out, "here: it is in SKIP", ""), " here: ") {
 		c.t.Errorf("call %d: status 0\n%s", n, out)
 	}
-	out = c.run("echo 0 >../home/fail; " + command)
+	out = c.run("echo 0 >$HOME/fail; " + command)
 	if got := c.sums(); fmt.Sprint(got) != fmt.Sprint(want) {
 		c.t.Errorf("after call %d: %v\nwant\n%v\n%s", n, got, want, out)
 	}
@@ -318,8 +329,7 @@ func TestExamplesWithRedo(t *testing.T) {
 	if _, err := exec.LookPath("redo-ifchange"); err != nil {
 		t.Skip("Debian has no package of redo")
 	}
-	const skip = "SKIP=rundocker runkvm debdownload"
-	c, reference := newCookbook(t, 0, skip), newCookbook(t, 0, skip)
+	c, reference := newCookbook(t, 0, withoutDebian), newCookbook(t, 0, withoutDebian)
 	reference.run("make -j4 all")
 	c.run("redo -j4 all")
 	want := fmt.Sprint(reference.sums())
@@ -353,8 +363,8 @@ func TestExamplesReadme(t *testing.T) {
 	requireTool(t, "cc", "setpriv")
 	requireNamespaces(t)
 	c := newCookbook(t, 65532, "SKIP=")
-	c.run("mkdir ../home/bin; ln -s ../../scripts/do ../home/bin/redo")
-	c.wrap = "PATH=$HOME/bin:$PWD/../bin:$PATH; umask 022; exec 2>>../home/log\n"
+	c.run("mkdir $HOME/bin; ln -s \"$(cd ..; pwd)/scripts/do\" $HOME/bin/redo")
+	c.wrap = "PATH=$HOME/bin:$PWD/../bin:$PATH; umask 022; exec 2>>$HOME/log\n"
 	text, err := os.ReadFile("../do-examples/README.md")
 	check(t, err)
 	var command, shown string
