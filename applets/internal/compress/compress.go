@@ -121,8 +121,8 @@ func To(w io.Writer, method string, level int, fill func(io.Writer) error) error
 	return err
 }
 
-// Gzip compresses r to its end, with method "gzip" of NewWriter. When r fails, what has been written is no whole
-// stream: a reader notices.
+// Gzip compresses r to its end, with method "gzip" of NewWriter. When r fails, a reader of what was written notices
+// that the end is missing.
 func Gzip(w io.Writer, r io.Reader, level int) error {
 	enc, err := newEncoder(w, "gzip", level)
 	if err != nil {
@@ -130,7 +130,7 @@ func Gzip(w io.Writer, r io.Reader, level int) error {
 	}
 	m := enc.(*members)
 	if err := m.readFrom(r); err != nil {
-		m.wait()
+		m.abandon()
 		return err
 	}
 	return m.Close()

@@ -3,11 +3,15 @@ package compress
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 // tarOf makes a tar in a format, with names and sizes of all kinds, and says where its entries begin.
@@ -103,6 +107,27 @@ func TestNoEntries(t *testing.T) {
 	for _, block := range []string{"", "ustar", strings.Repeat("ustar", 103)} {
 		if isHeader(fmt.Appendf(nil, "%-512s", block)[:512]) {
 			t.Errorf("%q is a header", block)
+		}
+	}
+}
+
+// TestInputFails: of an input that breaks off, wherever that is, no reader takes the output for the whole.
+func TestInputFails(t *testing.T) {
+	broken := errors.New("broken")
+	for _, entries := range [][]entry{tree(5, 60, 40_000), archived(tree(5, 60, 40_000))} {
+		data := join(entries)
+		for _, n := range []int{0, 1, len(data) / 3, len(data)} {
+			var out bytes.Buffer
+			if err := Gzip(&out, io.MultiReader(bytes.NewReader(data[:n]), iotest.ErrReader(broken)), 1); !errors.Is(err, broken) {
+				t.Errorf("after %d bytes: %v", n, err)
+			}
+			z, err := gzip.NewReader(&out)
+			if err == nil {
+				_, err = io.Copy(io.Discard, z)
+			}
+			if err == nil {
+				t.Errorf("after %d bytes, the output is whole", n)
+			}
 		}
 	}
 }

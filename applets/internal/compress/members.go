@@ -44,6 +44,7 @@ type members struct {
 	limit   int    // of len(flying)
 	any     bool   // a member was begun
 	whole   *whole // if not nil, all pieces are one member
+	err     error  // of w: nothing may come after what is missing
 }
 
 // A member is the memory for one piece of the stream, used again and again.
@@ -119,7 +120,8 @@ func (m *members) add(n int) error {
 }
 
 // Close ends the stream. It waits for every goroutine even after an error.
-func (m *members) Close() (err error) {
+func (m *members) Close() error {
+	err := m.err
 	for err == nil && len(m.filling.in) > m.sizes.most {
 		err = m.cut()
 	}
@@ -134,6 +136,14 @@ func (m *members) Close() (err error) {
 		err = m.write(m.whole.end())
 	}
 	return err
+}
+
+// abandon ends the stream in the middle of a member: the members before would be whole without the rest.
+func (m *members) abandon() {
+	m.wait()
+	if m.err == nil && (m.whole == nil || m.whole.length == 0) {
+		m.w.Write([]byte(bareHeader)) // there is an error already
+	}
 }
 
 // wait waits for goroutines whose work is not needed.
@@ -206,6 +216,7 @@ func (m *members) write(b []byte) error {
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
 	}
+	m.err = err
 	return err
 }
 
