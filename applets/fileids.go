@@ -3,6 +3,7 @@ package applets
 import (
 	"cmp"
 	"io"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/list"
 	"github.com/ctbox/ctbox/applets/internal/output"
 	"github.com/ctbox/ctbox/applets/internal/progress"
+	"github.com/ctbox/ctbox/applets/internal/statcache"
 )
 
 var fileids = cli.Applet{
@@ -30,6 +32,7 @@ type fileidsCommand struct {
 	Directory     string `short:"C" placeholder:"DIR" help:"Names on standard input are relative to DIR."`
 	Fakeroot      string `short:"F" placeholder:"FILE" help:"Owners, modes and devices are those in FILE, which fakeroot saved."`
 	Owner         string `placeholder:"UID:GID" help:"Owner of everything, instead of the owners on disk."`
+	Cache         string `placeholder:"FILE" help:"Do not read files that are as FILE remembers them, and keep FILE up to date."`
 	Jobs          uint   `short:"j" placeholder:"N" help:"Read N files at once; one for each processor if not given."`
 	OneFileSystem bool   `short:"x" help:"With DIR, do not go into other file systems."`
 	Output        string `short:"o" placeholder:"FILE" help:"Write FILE, whole or not at all."`
@@ -52,9 +55,28 @@ func (c *fileidsCommand) Run(std cli.Stdio) error {
 	defer top.Close()
 	line := std.Progress(c.Progress)
 	defer line.Stop()
-	debug.SetGCPercent(50) // of the heap, the names in a huge directory are nearly all: keep it from doubling
+	frugal()
 	return output.Target{Path: c.Output, Stdout: std.Out}.Write(func(w io.Writer) error {
-		return c.list(std, top, owner, w, line)
+		return c.cached(std, func(cache *archive.Cache) error { return c.list(std, top, owner, cache, w, line) })
+	})
+}
+
+// frugal keeps the heap from doubling, once it is not small any more: of a large one, the names in a huge directory are
+// nearly all.
+func frugal() {
+	runtime.AddCleanup(new([16]byte), func(percent int) { debug.SetGCPercent(percent) }, 50)
+}
+
+// cached calls list with the cache, if there is to be one.
+func (c *fileidsCommand) cached(std cli.Stdio, list func(*archive.Cache) error) error {
+	if c.Cache == "" {
+		return list(nil)
+	}
+	warn := func(err error) { std.Warn("%s: %v", c.Cache, err) }
+	return statcache.Replace(c.Cache, warn, func(old *statcache.File, next *statcache.Next) (err, saved error) {
+		cache := archive.NewCache(old, next, warn)
+		err = list(cache)
+		return err, cache.Close()
 	})
 }
 
@@ -67,13 +89,15 @@ func (c *fileidsCommand) check() error {
 		return cli.Usagef("-x needs the operand DIR")
 	case c.Fakeroot != "" && c.Owner != "":
 		return cli.Usagef("-F and --owner exclude each other")
+	case c.Cache == "-", c.Cache != "" && c.Cache == c.Output:
+		return cli.Usagef("--cache needs a file of its own")
 	case c.Jobs > mostJobs:
 		return cli.Usagef("-j: at most %d", mostJobs)
 	}
 	return nil
 }
 
-func (c *fileidsCommand) list(std cli.Stdio, top *archive.Dir, owner *archive.Owner, w io.Writer, line *progress.Line) error {
+func (c *fileidsCommand) list(std cli.Stdio, top *archive.Dir, owner *archive.Owner, cache *archive.Cache, w io.Writer, line *progress.Line) error {
 	bad := false
 	var one sync.Mutex // the walk and the writing of the list both fail
 	fail := func(err error) {
@@ -98,18 +122,18 @@ func (c *fileidsCommand) list(std cli.Stdio, top *archive.Dir, owner *archive.Ow
 		Write:   func(records []byte) error { _, err := w.Write(records); return err },
 		Fail:    fail,
 		Output:  w,
+		Cache:   cache,
 
 		Progress: line,
 	}
 	if pretended != nil {
 		identify.Fake = pretended.Fake
 	}
-	err = identify.Run(func(each func([]byte) error) error {
-		if c.Dir != "" {
-			return top.Walk(c.OneFileSystem, each, fail)
-		}
-		return eachName(std.In, c.Null, each)
-	})
+	if c.Dir != "" {
+		err = identify.RunDir(top, c.OneFileSystem)
+	} else {
+		err = identify.Run(func(each func([]byte) error) error { return eachName(std.In, c.Null, each) })
+	}
 	if err == nil && pretended != nil {
 		err = pretended.Finish()
 	}

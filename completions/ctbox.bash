@@ -19,8 +19,9 @@ _ctbox_model() {
 		operands=(@file @file)
 		;;
 	fileids)
-		options=(-0 --null -C=@dir --directory=@dir -F=@file --fakeroot=@file --owner=@text -j=@text --jobs=@text -x
-			--one-file-system -o=@file --output=@file '--progress=auto|always|never' -h --help --version)
+		options=(-0 --null -C=@dir --directory=@dir -F=@file --fakeroot=@file --owner=@text --cache=@file -j=@text
+			--jobs=@text -x --one-file-system -o=@file --output=@file '--progress=auto|always|never' -h --help
+			--version)
 		operands=(@dir)
 		;;
 	gz)

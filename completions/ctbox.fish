@@ -85,7 +85,7 @@ function __ctbox_valued -a applet
 		case dockjson
 			printf '%s\n' -t --template -o --output
 		case fileids
-			printf '%s\n' -C --directory -F --fakeroot --owner -j --jobs -o --output --progress
+			printf '%s\n' -C --directory -F --fakeroot --owner --cache -j --jobs -o --output --progress
 		case gz
 			printf '%s\n' -l --level -o --output --progress
 		case libs
@@ -137,6 +137,7 @@ complete -c ctbox -n '__ctbox_at options fileids' -s 0 -l null -d 'Names and rec
 complete -c ctbox -n '__ctbox_at options fileids' -s C -l directory -r -f -a '(__ctbox_directories)' -d 'Names on standard input are relative to DIR'
 complete -c ctbox -n '__ctbox_at options fileids' -s F -l fakeroot -r -F -d 'Owners, modes and devices are those in FILE, which fakeroot saved'
 complete -c ctbox -n '__ctbox_at options fileids' -l owner -r -f -d 'Owner of everything, instead of the owners on disk'
+complete -c ctbox -n '__ctbox_at options fileids' -l cache -r -F -d 'Do not read files that are as FILE remembers them, and keep FILE up to date'
 complete -c ctbox -n '__ctbox_at options fileids' -s j -l jobs -r -f -d 'Read N files at once; one for each processor if not given'
 complete -c ctbox -n '__ctbox_at options fileids' -s x -l one-file-system -d 'With DIR, do not go into other file systems'
 complete -c ctbox -n '__ctbox_at options fileids' -s o -l output -r -F -d 'Write FILE, whole or not at all'

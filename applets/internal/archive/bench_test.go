@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
+	"github.com/ctbox/ctbox/applets/internal/statcache"
 )
 
 // benchTree is 1000 files of 2 kB in 10 directories, and its list.
@@ -34,7 +35,7 @@ func BenchmarkIdentify(b *testing.B) {
 			Write: func([]byte) error { return nil },
 			Fail:  func(err error) { b.Error(err) },
 		}
-		must(b, x.Run(func(each func([]byte) error) error { return top.Walk(false, each, x.Fail) }))
+		must(b, x.RunDir(top, false))
 	}
 }
 
@@ -57,5 +58,29 @@ func BenchmarkTarWriter(b *testing.B) {
 	for b.Loop() {
 		must(b, w.Header(&short))
 		must(b, w.Header(&long))
+	}
+}
+
+// BenchmarkIdentifyKnown lists what a cache knows.
+func BenchmarkIdentifyKnown(b *testing.B) {
+	dir, _ := benchTree(b)
+	path := filepath.Join(b.TempDir(), "cache")
+	top := openDir(b, dir)
+	run := func() {
+		must(b, statcache.Replace(path, func(err error) { b.Error(err) }, func(old *statcache.File, next *statcache.Next) (err, saved error) {
+			x := Identify{
+				Open:  func() (Source, error) { return top.Share(), nil },
+				Write: func([]byte) error { return nil },
+				Fail:  func(err error) { b.Error(err) },
+				Cache: NewCache(old, next, func(err error) { b.Error(err) }),
+			}
+			err = x.RunDir(top, false)
+			return err, x.Cache.Close()
+		}))
+	}
+	run()
+	b.ReportAllocs()
+	for b.Loop() {
+		run()
 	}
 }

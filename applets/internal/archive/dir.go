@@ -15,21 +15,33 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/list"
 )
 
-// A Dir is a directory as a source. It keeps the parents of the last names open, because names come sorted: as many as
-// there were calls at the same time.
+// A Dir is a directory as a source. It keeps directories below it open, because names come sorted, and a walk has
+// been where the names that it brings will be looked for.
 type Dir struct {
-	root   int  // descriptor of the directory itself
-	shared bool // root belongs to another Dir
-
-	mu   sync.Mutex
-	idle []*parent // those used last come last
-	busy []*parent
+	*tree
+	shared bool    // the tree belongs to another Dir
+	alone  bool    // one goroutine uses this Dir: it may keep last in use
+	last   *parent // what is in use, if alone
 }
 
-// A parent is an open directory above the names that are looked at.
+// A tree is what a Dir and those that share it have in common.
+type tree struct {
+	top parent
+
+	mu   sync.Mutex
+	open []*parent // used lately come last
+}
+
+// mostOpen is how many directories below the top stay open without being used: about as many as a walk is ahead of those
+// who look at its names.
+const mostOpen = 32
+
+// A parent is an open directory above names that are looked at.
 type parent struct {
-	fd   int    // -1 if not open yet
-	name []byte // canonical
+	fd     int
+	name   []byte // canonical
+	users  int
+	listed bool // fd is open for reading
 }
 
 // OpenDir opens path, following symbolic links in path itself: the user named it.
@@ -38,95 +50,134 @@ func OpenDir(path string) (*Dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &Dir{root: fd}, nil
+	return &Dir{tree: &tree{top: parent{fd: fd, name: []byte(list.Root)}}}, nil
 }
 
 // Share returns another Dir for the same directory, whatever its path names by now. d must be closed last.
-func (d *Dir) Share() *Dir { return &Dir{root: d.root, shared: true} }
+func (d *Dir) Share() *Dir { return &Dir{tree: d.tree, shared: true} }
 
 // Close releases the directory.
 func (d *Dir) Close() error {
-	for _, p := range append(d.idle, d.busy...) {
-		unix.Close(p.fd)
+	if d.last != nil {
+		d.put(d.last)
+		d.last = nil
 	}
-	d.idle, d.busy = nil, nil
 	if d.shared {
 		return nil
 	}
-	return unix.Close(d.root)
-}
-
-// at opens the parent of name and returns its descriptor, valid until release, with the last component.
-func (d *Dir) at(name []byte) (dirfd int, base string, err error) {
-	dir := list.Parent(name)
-	if dir == nil {
-		return d.root, list.Root, nil
-	}
-	base = string(name[len(dir)+1:])
-	if len(dir) == len(list.Root) {
-		return d.root, base, nil
-	}
-	p := d.take(dir)
-	if !bytes.Equal(p.name, dir) {
-		if err := d.enter(p, dir); err != nil {
-			return -1, "", err
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.busy = append(d.busy, p)
-	return p.fd, base, nil
-}
-
-// take takes the idle parent that is dir or lies above it, else the one that was used longest ago, else a new one.
-func (d *Dir) take(dir []byte) *parent {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.idle) == 0 {
-		return &parent{fd: -1}
-	}
-	best := 0
-	for i, p := range d.idle {
-		if bytes.Equal(p.name, dir) {
-			best = i
-			break
-		}
-		if list.Below(dir, p.name) {
-			best = i
-		}
-	}
-	p := d.idle[best]
-	d.idle = slices.Delete(d.idle, best, best+1)
-	return p
-}
-
-// release ends the use of a descriptor from at.
-func (d *Dir) release(dirfd int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	i := slices.IndexFunc(d.busy, func(p *parent) bool { return p.fd == dirfd })
-	if i >= 0 { // it is not the root
-		d.idle = append(d.idle, d.busy[i])
-		d.busy = slices.Delete(d.busy, i, i+1)
-	}
-}
-
-// enter makes p the directory dir, or closes it. It starts from the one before where that lies above: in sorted names
-// it often does, and a deep tree then costs no more than a flat one.
-func (d *Dir) enter(p *parent, dir []byte) error {
-	from, rest := d.root, dir[len("./"):]
-	if p.fd >= 0 && list.Below(dir, p.name) {
-		from, rest = p.fd, dir[len(p.name)+1:]
-	}
-	fd, err := openLong(from, rest)
-	if p.fd >= 0 {
+	for _, p := range d.open {
 		unix.Close(p.fd)
 	}
-	if errors.Is(err, unix.ELOOP) {
-		return ErrSymlink
+	d.open = nil
+	return unix.Close(d.top.fd)
+}
+
+// at opens the parent of name and returns it, valid until release, with the last component.
+func (d *Dir) at(name []byte) (p *parent, base []byte, err error) {
+	dir := list.Parent(name)
+	if dir == nil {
+		return &d.top, name, nil
 	}
-	p.fd, p.name = fd, append(p.name[:0], dir...)
-	return err
+	base = name[len(dir)+1:]
+	if !d.alone {
+		p, err = d.take(dir)
+		return p, base, err
+	}
+	if d.last != nil && bytes.Equal(d.last.name, dir) {
+		return d.last, base, nil
+	}
+	if p, err = d.take(dir); err != nil {
+		return nil, nil, err
+	}
+	if d.last != nil {
+		d.put(d.last)
+	}
+	d.last = p
+	return p, base, nil
+}
+
+// release ends the use of a directory from at.
+func (d *Dir) release(p *parent) {
+	if !d.alone && p != &d.top {
+		d.put(p)
+	}
+}
+
+// take opens the directory dir, if it is not open yet. It starts from the lowest above it that is: in sorted names that
+// often is near, and a deep tree then costs no more than a flat one.
+func (t *tree) take(dir []byte) (*parent, error) {
+	if len(dir) == len(list.Root) {
+		return &t.top, nil
+	}
+	from := t.nearest(dir)
+	if len(from.name) == len(dir) {
+		return from, nil
+	}
+	fd, err := openLong(from.fd, dir[len(from.name)+1:])
+	t.put(from)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, ErrSymlink
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.keep(dir, fd, 1, false), nil
+}
+
+// offer keeps a directory open that was listed as name.
+func (t *tree) offer(name []byte, fd int) {
+	if len(name) == len(list.Root) {
+		unix.Close(fd)
+		return
+	}
+	t.keep(name, fd, 0, true)
+}
+
+// nearest takes dir, or else the lowest open directory above it.
+func (t *tree) nearest(dir []byte) *parent {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for ; len(dir) > len(list.Root); dir = list.Parent(dir) {
+		for i, p := range slices.Backward(t.open) {
+			if len(p.name) != len(dir) || !bytes.Equal(p.name, dir) {
+				continue
+			}
+			p.users++
+			if i < len(t.open)/2 {
+				t.open = append(slices.Delete(t.open, i, i+1), p)
+			}
+			return p
+		}
+	}
+	return &t.top
+}
+
+// put ends a use of p.
+func (t *tree) put(p *parent) {
+	if p == &t.top {
+		return
+	}
+	t.mu.Lock()
+	p.users--
+	t.mu.Unlock()
+}
+
+// keep adds a directory to those that are open, and closes one that was not used for long. Where another goroutine has
+// opened the same one meanwhile, both stay until they are closed so.
+func (t *tree) keep(name []byte, fd, users int, listed bool) *parent {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := new(parent)
+	if len(t.open) >= mostOpen {
+		if i := slices.IndexFunc(t.open, func(p *parent) bool { return p.users == 0 }); i >= 0 {
+			p = t.open[i]
+			unix.Close(p.fd)
+			t.open = slices.Delete(t.open, i, i+1)
+		}
+	}
+	p.fd, p.name, p.users, p.listed = fd, append(p.name[:0], name...), users, listed
+	t.open = append(t.open, p)
+	return p
 }
 
 // openLong opens directory path below from without following any symbolic link, in pieces where the path is longer
@@ -149,26 +200,33 @@ func openLong(from int, path []byte) (int, error) {
 	}
 }
 
-// open opens a directory to read it.
-func (d *Dir) open(name []byte) (int, error) {
+// list opens a directory to read it.
+func (d *Dir) list(name []byte) (int, error) {
 	at, base, err := d.at(name)
 	if err != nil {
 		return -1, err
 	}
 	defer d.release(at)
 	return retry(func() (int, error) {
-		return unix.Openat(at, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return unix.Openat(at.fd, string(base), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 }
 
 // Stat implements Source.
-func (d *Dir) Stat(name []byte) (Stat, error) {
+func (d *Dir) Stat(name []byte) (st Stat, err error) {
 	at, base, err := d.at(name)
 	if err != nil {
 		return Stat{}, err
 	}
-	defer d.release(at)
-	return statAt(at, base)
+	var raw unix.Stat_t
+	for err = unix.EINTR; err == unix.EINTR; {
+		err = fstatat(at.fd, base, &raw)
+	}
+	d.release(at)
+	if err != nil {
+		return Stat{}, err
+	}
+	return fromUnix(&raw)
 }
 
 func statAt(at int, base string) (Stat, error) {
@@ -204,7 +262,7 @@ func (d *Dir) Born(name []byte) (sec, nsec int64, ok bool) {
 		return 0, 0, false
 	}
 	defer d.release(at)
-	return bornAt(at, base)
+	return bornAt(at.fd, string(base))
 }
 
 // Readlink implements Source.
@@ -216,7 +274,7 @@ func (d *Dir) Readlink(name []byte) ([]byte, error) {
 	defer d.release(at)
 	for size := 256; ; size *= 4 {
 		buf := make([]byte, size)
-		n, err := retry(func() (int, error) { return unix.Readlinkat(at, base, buf) })
+		n, err := retry(func() (int, error) { return unix.Readlinkat(at.fd, string(base), buf) })
 		switch {
 		case errors.Is(err, unix.EINVAL):
 			return nil, ErrRacing // it is no symbolic link now
@@ -237,7 +295,7 @@ func (d *Dir) Open(name []byte, st Stat) (Content, error) {
 		return nil, err
 	}
 	defer d.release(at)
-	fd, err := openFile(at, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, st.UID)
+	fd, err := openFile(at.fd, string(base), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, st.UID)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, ErrRacing // it is a symbolic link now
 	}
@@ -252,10 +310,38 @@ func (d *Dir) Open(name []byte, st Stat) (Content, error) {
 	return f, nil
 }
 
+// openRegular is Stat and Open at once, for a name that was a regular file a moment ago. An error means only that it
+// cannot be done so.
+func (d *Dir) openRegular(name []byte) (*file, error) {
+	at, base, err := d.at(name)
+	if err != nil {
+		return nil, err
+	}
+	defer d.release(at)
+	fd, err := openFile(at.fd, string(base), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, euid)
+	if err != nil {
+		return nil, err
+	}
+	var raw unix.Stat_t
+	if err = unix.Fstat(fd, &raw); err == nil && uint32(raw.Mode)&list.TypeMask != list.Regular {
+		err = ErrRacing
+	}
+	f := &file{fd: fd}
+	if err == nil {
+		f.st, err = fromUnix(&raw)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // file is an open regular file of a Dir. Plain system calls: regular files never wait, so Go's poller is no help.
 type file struct {
-	fd int
-	st Stat
+	fd     int
+	st     Stat
+	steady bool // ctime, too, was that of st the last time that it was asked for
 }
 
 func (f *file) same() error {
@@ -269,6 +355,7 @@ func (f *file) same() error {
 	if raw.Size != f.st.Size || int64(raw.Mtim.Sec) != f.st.Sec || int64(raw.Mtim.Nsec) != f.st.Nsec {
 		return ErrRacing
 	}
+	f.steady = int64(raw.Ctim.Sec) == f.st.CSec && int64(raw.Ctim.Nsec) == f.st.CNsec
 	return nil
 }
 
@@ -289,14 +376,19 @@ func (f *file) Close() error             { return unix.Close(f.fd) }
 
 // Xattrs implements Source, for directories; other types have no attributes that a list holds.
 func (d *Dir) Xattrs(name []byte) ([]Xattr, error) {
-	fd, err := d.open(name)
+	p := d.nearest(name)
+	defer d.put(p)
+	if p.listed && len(p.name) == len(name) {
+		return xattrs(fdXattrs(p.fd)) // a walk was here
+	}
+	fd, err := d.list(name)
 	if errors.Is(err, unix.EACCES) {
 		at, base, err := d.at(name)
 		if err != nil {
 			return nil, err
 		}
 		defer d.release(at)
-		return xattrs(pathXattrs(at, base))
+		return xattrs(pathXattrs(at.fd, string(base)))
 	}
 	if err != nil {
 		return nil, err

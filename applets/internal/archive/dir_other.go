@@ -7,8 +7,6 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/ctbox/ctbox/applets/internal/list"
 )
 
 // openDirectory is how a directory is opened that only leads on.
@@ -17,12 +15,16 @@ const openDirectory = unix.O_RDONLY
 // openBeneath opens path below at; a symbolic link anywhere in it is ELOOP.
 func openBeneath(at int, path string, flags int) (int, error) { return openWalk(at, path, flags) }
 
+const euid = 0 // does not matter to openFile here
+
 func openFile(at int, base string, flags int, _ uint32) (int, error) {
 	return retry(func() (int, error) { return unix.Openat(at, base, flags, 0) })
 }
 
-// readdir calls each with every name in the open directory.
-func readdir(fd int, each func(name []byte, isDir bool)) error {
+const direntBuffer = 0 // package os has one
+
+// readdir calls each with every name in the open directory and its type.
+func readdir(fd int, _ []byte, each func(name []byte, kind uint32)) error {
 	own, err := unix.Dup(fd) // os.File closes what it is given
 	if err != nil {
 		return err
@@ -32,8 +34,8 @@ func readdir(fd int, each func(name []byte, isDir bool)) error {
 	for {
 		names, err := d.Readdirnames(1000)
 		for _, name := range names {
-			st, err := statAt(fd, name)
-			each([]byte(name), err == nil && st.Type() == list.Directory)
+			st, _ := statAt(fd, name)
+			each([]byte(name), st.Type())
 		}
 		if err == io.EOF {
 			return nil

@@ -281,7 +281,7 @@ func TestReadErrors(t *testing.T) {
 	if err := drain(io.MultiReader(strings.NewReader("x"), &f), 2, nullHash{}, make([]byte, 8), nil); !errors.Is(err, unix.EBADF) {
 		t.Error(err)
 	}
-	if err := drain(strings.NewReader("xyz"), 2, nullHash{}, make([]byte, 1), nil); err != ErrRacing {
+	if err := drain(strings.NewReader("xyz"), 2, nullHash{}, make([]byte, 8), nil); err != ErrRacing {
 		t.Error(err)
 	}
 	if err := drain(bytes.NewReader(nil), 2, nullHash{}, make([]byte, 1), nil); err != ErrRacing {

@@ -29,9 +29,7 @@ func openDir(t testing.TB, path string) *Dir {
 func identifyDir(t testing.TB, dir string) string {
 	t.Helper()
 	top := openDir(t, dir)
-	records, errs := identify(top, func(each func([]byte) error) error {
-		return top.Walk(false, each, func(err error) { t.Error(err) })
-	})
+	records, errs := identify(top, func(x *Identify) error { return x.RunDir(top, false) })
 	if errs != "" {
 		t.Error(errs)
 	}
@@ -41,17 +39,22 @@ func identifyDir(t testing.TB, dir string) string {
 // identifyNames is the list of names below dir, and what went wrong, one line each.
 func identifyNames(t testing.TB, dir string, names ...string) (records, errs string) {
 	t.Helper()
-	return identify(openDir(t, dir), func(each func([]byte) error) error {
+	return identify(openDir(t, dir), func(x *Identify) error { return x.Run(eachOf(names)) })
+}
+
+// eachOf brings names.
+func eachOf(names []string) func(each func([]byte) error) error {
+	return func(each func([]byte) error) error {
 		for _, name := range names {
 			if err := each([]byte(name)); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}
 }
 
-func identify(top *Dir, feed func(each func([]byte) error) error) (records, errs string) {
+func identify(top *Dir, run func(x *Identify) error) (records, errs string) {
 	var out bytes.Buffer
 	var bad strings.Builder
 	x := Identify{
@@ -60,7 +63,7 @@ func identify(top *Dir, feed func(each func([]byte) error) error) (records, errs
 		Write: func(p []byte) error { out.Write(p); return nil },
 		Fail:  func(err error) { bad.WriteString(err.Error() + "\n") },
 	}
-	if err := x.Run(feed); err != nil {
+	if err := run(&x); err != nil {
 		bad.WriteString(err.Error() + "\n")
 	}
 	return out.String(), bad.String()

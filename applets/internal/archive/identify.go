@@ -16,6 +16,7 @@ import (
 
 	"github.com/ctbox/ctbox/applets/internal/list"
 	"github.com/ctbox/ctbox/applets/internal/progress"
+	"github.com/ctbox/ctbox/applets/internal/statcache"
 )
 
 // An Owner replaces the owner of everything in a list.
@@ -35,6 +36,7 @@ type Identify struct {
 	Write   func([]byte) error     // gets whole records
 	Fail    func(error)            // gets what is wrong with one name; the others go on
 	Output  io.Writer              // where the list goes: if that is a file of the tree, the list cannot hold it
+	Cache   *Cache                 // if not nil, what it knows is not read
 
 	Progress *progress.Line // counts files and the bytes read of them
 }
@@ -47,14 +49,19 @@ const maxWorkers = 16
 // A worker takes so many names at once, or names of so many bytes: enough to make hand-over cheap, few enough to share
 // work fairly, and in a very deep tree to keep memory bounded.
 const (
-	batchNames = 32
+	batchNames = 64 // as bits in batch.regular
 	batchBytes = 64 << 10
 )
+
+// enoughText is how much of a list is written at once, in bytes, unless there is no more for now.
+const enoughText = 32 << 10
 
 type batch struct {
 	names   []byte // one after another
 	ends    []int
 	results []identity
+	recalls []recall      // with a cache, one for each name
+	regular uint64        // without, a bit for each name that a walk has seen to be a regular file
 	err     error         // the worker could not begin at all
 	done    chan struct{} // gets a value when results are there
 }
@@ -64,7 +71,7 @@ var batchPool = sync.Pool{New: func() any { return &batch{done: make(chan struct
 
 func newBatch() *batch {
 	b := batchPool.Get().(*batch)
-	b.names, b.ends = b.names[:0], b.ends[:0]
+	b.names, b.ends, b.recalls, b.regular = b.names[:0], b.ends[:0], b.recalls[:0], 0
 	return b
 }
 
@@ -77,9 +84,10 @@ func (b *batch) name(i int) []byte {
 }
 
 type identity struct {
-	id   list.ID
-	node inode // of a regular file with several names
-	err  error
+	id     list.ID
+	node   inode // of a regular file
+	linked bool  // it has several names
+	err    error
 }
 
 type inode struct{ dev, ino uint64 }
@@ -87,12 +95,22 @@ type inode struct{ dev, ino uint64 }
 // Run calls feed once; feed hands every name, canonical and in list order, to its argument and returns the error of
 // that at once. Memory is bounded by the number of workers, but for the names of files that have several.
 func (x *Identify) Run(feed func(each func(name []byte) error) error) error {
+	return x.run(func(f *feeder) error { return feed(f.name) })
+}
+
+// RunDir is Run with all names of d, as Dir.Walk brings them.
+func (x *Identify) RunDir(d *Dir, oneFS bool) error {
+	return x.run(func(f *feeder) error {
+		return d.walk(walker{feed: f, oneFS: oneFS, each: f.name, fail: x.Fail})
+	})
+}
+
+func (x *Identify) run(feed func(*feeder) error) error {
 	workers := x.Workers
 	if workers <= 0 {
 		workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	}
-	work := make(chan *batch)
-	ordered := make(chan *batch, 4*workers)
+	work, ordered := make(chan *batch, 4*workers), make(chan *batch, 4*workers)
 	stop := make(chan struct{})
 	var running sync.WaitGroup
 	for range workers {
@@ -102,7 +120,8 @@ func (x *Identify) Run(feed func(each func(name []byte) error) error) error {
 	running.Go(func() {
 		defer close(ordered)
 		defer close(work)
-		feedErr = batches(feed, work, ordered, stop)
+		f := feeder{cache: x.Cache, work: work, ordered: ordered, stop: stop}
+		feedErr = f.run(feed)
 	})
 	err := x.collect(ordered)
 	close(stop)
@@ -110,6 +129,9 @@ func (x *Identify) Run(feed func(each func(name []byte) error) error) error {
 		// after an error of Write: let the feeder see stop
 	}
 	running.Wait()
+	if x.Cache != nil {
+		x.Cache.done = feedErr == nil && err == nil
+	}
 	if errors.Is(feedErr, errStopped) {
 		feedErr = nil
 	}
@@ -118,34 +140,80 @@ func (x *Identify) Run(feed func(each func(name []byte) error) error) error {
 
 var errStopped = errors.New("stopped")
 
-// batches groups the names and hands each group to a worker and, in order, to the collector.
-func batches(feed func(func([]byte) error) error, work, ordered chan<- *batch, stop <-chan struct{}) error {
-	var b *batch
-	send := func() error {
-		select {
-		case ordered <- b:
-		case <-stop:
-			return errStopped
-		}
-		work <- b
-		b = nil
-		return nil
+// A feeder groups names and hands each group to a worker and, in order, to the collector.
+type feeder struct {
+	cache         *Cache
+	batch         *batch // nil if it would be empty
+	work, ordered chan<- *batch
+	stop          <-chan struct{}
+	regular       bool // the name that is brought next is a regular file
+}
+
+func (f *feeder) run(feed func(*feeder) error) error {
+	if f.cache != nil {
+		f.cache.put = f.add
 	}
-	err := feed(func(name []byte) error {
-		if b == nil {
-			b = newBatch()
-		}
-		b.names = append(b.names, name...)
-		b.ends = append(b.ends, len(b.names))
-		if len(b.ends) == batchNames || len(b.names) >= batchBytes {
-			return send()
-		}
-		return nil
-	})
-	if b != nil && !errors.Is(err, errStopped) {
-		err = errors.Join(err, send())
+	err := feed(f)
+	if f.batch != nil && !errors.Is(err, errStopped) {
+		err = errors.Join(err, f.send())
+	}
+	if err == nil && f.cache != nil {
+		f.cache.finish()
 	}
 	return err
+}
+
+// name brings a name.
+func (f *feeder) name(name []byte) error {
+	f.add(name)
+	if f.regular {
+		f.batch.regular |= 1 << (len(f.batch.ends) - 1)
+		f.regular = false
+	}
+	if f.full() {
+		return f.send()
+	}
+	return nil
+}
+
+// add adds a name to the batch, with what the cache has of it.
+func (f *feeder) add(name []byte) *recall {
+	if f.batch == nil {
+		f.batch = newBatch()
+	}
+	b := f.batch
+	b.names = append(b.names, name...)
+	b.ends = append(b.ends, len(b.names))
+	if f.cache == nil {
+		return nil
+	}
+	b.recalls = append(b.recalls, recall{})
+	r := &b.recalls[len(b.recalls)-1]
+	f.cache.recall(name, r)
+	return r
+}
+
+func (f *feeder) full() bool {
+	size := len(f.batch.names)
+	if f.cache != nil {
+		size += f.cache.held
+	}
+	return len(f.batch.ends) >= batchNames || size >= batchBytes
+}
+
+func (f *feeder) send() error {
+	b := f.batch
+	f.batch = nil
+	if f.cache != nil {
+		f.cache.held = 0
+	}
+	select {
+	case f.ordered <- b:
+	case <-f.stop:
+		return errStopped
+	}
+	f.work <- b
+	return nil
 }
 
 func (x *Identify) worker(work <-chan *batch) {
@@ -153,15 +221,14 @@ func (x *Identify) worker(work <-chan *batch) {
 	if err == nil {
 		defer src.Close()
 	}
-	r := identifier{src: src, fake: x.Fake, self: fileOf(x.Output), hash: sha256.New(), buf: make([]byte, 256<<10),
-		progress: x.Progress}
+	if d, ok := src.(*Dir); ok {
+		d.alone = true
+	}
+	r := identifier{src: src, fake: x.Fake, self: fileOf(x.Output), hash: sha256.New(), cache: x.Cache, progress: x.Progress}
 	for b := range work {
 		if b.err = err; err == nil {
 			b.results = append(b.results[:0], make([]identity, len(b.ends))...)
-			for i := range b.results {
-				r.identify(b.name(i), &b.results[i])
-				x.Progress.File()
-			}
+			r.all(b)
 		}
 		b.done <- struct{}{}
 	}
@@ -174,17 +241,19 @@ func (x *Identify) collect(ordered <-chan *batch) error {
 	if x.Null {
 		sep = 0
 	}
-	var text []byte
+	text := make([]byte, 0, enoughText+8<<10)
 	for b := range ordered {
 		<-b.done
 		if b.err != nil {
 			return b.err
 		}
-		text = text[:0]
 		for i := range b.results {
 			name, r := b.name(i), &b.results[i]
 			if r.err == nil {
 				r.err = x.writable(name)
+			}
+			if x.Cache != nil && !x.cached(name, r, &b.recalls[i]) {
+				continue
 			}
 			if r.err != nil {
 				x.Fail(explain(name, r.err))
@@ -193,19 +262,37 @@ func (x *Identify) collect(ordered <-chan *batch) error {
 			x.finish(name, r, first)
 			text = append(r.id.AppendTo(append(append(text, name...), ' ')), sep)
 		}
+		batchPool.Put(b)
+		if len(text) < enoughText && len(ordered) > 0 {
+			continue
+		}
 		if err := x.Write(text); err != nil {
 			return err
 		}
-		batchPool.Put(b)
+		text = text[:0]
 	}
-	return nil
+	if len(text) == 0 {
+		return nil
+	}
+	return x.Write(text)
+}
+
+// cached enters what was found into the next cache. It reports whether a record is to be made of it.
+func (x *Identify) cached(name []byte, r *identity, known *recall) bool {
+	if known.listing {
+		x.Cache.note(name, known, true)
+		return false
+	}
+	own := x.Cache.is(r.node)
+	x.Cache.note(name, known, r.err == nil && !own)
+	return !own
 }
 
 func (x *Identify) finish(name []byte, r *identity, first map[inode][]byte) {
 	if x.Owner != nil {
 		r.id.UID, r.id.GID = x.Owner.UID, x.Owner.GID
 	}
-	if r.node == (inode{}) {
+	if !r.linked {
 		return
 	}
 	if link, ok := first[r.node]; ok {
@@ -237,50 +324,89 @@ type identifier struct {
 	self inode // of the output
 	hash hash.Hash
 	buf  []byte
+	st   Stat // what the disk says of the name
+	said Stat // what the list is to say, whose type is that of st or one without content
+
+	early bool    // the name is a regular file, as it seems
+	open  Content // of the name
+
+	cache  *Cache
+	volume volume  // of the last file
+	begun  instant // before which a file must have changed last for the cache to take it
+	recall *recall // of the name, if there is a cache
 
 	progress *progress.Line
 }
 
+func (r *identifier) all(b *batch) {
+	if r.cache != nil {
+		r.begun = r.cache.now()
+	}
+	for i := range b.results {
+		if r.cache != nil {
+			r.recall = &b.recalls[i]
+		}
+		if r.recall == nil || !r.recall.listing {
+			r.early = b.regular&(1<<i) != 0 && r.fake == nil
+			r.identify(b.name(i), &b.results[i])
+			r.close()
+			r.progress.File()
+		}
+	}
+}
+
 func (r *identifier) identify(name []byte, out *identity) {
-	st, err := r.src.Stat(name)
+	st, err := r.stat(name)
+	r.st, r.said = st, st
+	if err == nil && r.fake != nil {
+		err = r.fake(name, &r.said)
+	}
 	if err != nil {
 		out.err = err
 		return
 	}
-	said := st // whose type is that of st, or one without content
-	if r.fake != nil {
-		if err := r.fake(name, &said); err != nil {
-			out.err = err
-			return
-		}
-	}
+	said := &r.said
 	id := &out.id
 	id.Mode, id.UID, id.GID = said.Mode, said.UID, said.GID
 	switch said.Type() {
 	case list.Regular:
-		node := inode{st.Dev, st.Ino}
-		if node == r.self && r.self != (inode{}) {
+		out.node, out.linked = inode{st.Dev, st.Ino}, st.Nlink > 1
+		if out.node == r.self && r.self != (inode{}) {
 			out.err = errSelf
 			return
 		}
-		if st.Nlink > 1 {
-			out.node = node
-		}
-		out.err = r.regular(name, st, id)
+		out.err = r.content(name, id, r.regular)
 	case list.Symlink:
-		var target []byte
-		target, out.err = r.src.Readlink(name)
-		id.Digest = sha256.Sum256(target)
+		out.err = r.content(name, id, r.symlink)
 	case list.Directory:
-		var attrs []Xattr
-		attrs, out.err = r.src.Xattrs(name)
-		setXattrs(id, attrs)
+		out.err = r.content(name, id, r.directory)
 	case list.CharDevice, list.BlockDevice:
 		id.HasRdev, id.Major, id.Minor = true, said.Major, said.Minor
 	case list.FIFO, list.Socket:
 	default:
 		out.err = fmt.Errorf("unknown type of file (mode %07o)", said.Mode)
 	}
+}
+
+// content takes what the cache knows of a file, or reads it.
+func (r *identifier) content(name []byte, id *list.ID, read func([]byte, *list.ID) error) error {
+	if r.recalled(name, id) {
+		return nil
+	}
+	return read(name, id)
+}
+
+func (r *identifier) stat(name []byte) (Stat, error) {
+	if r.recall != nil && r.recall.st != nil {
+		return *r.recall.st, nil
+	}
+	if d, ok := r.src.(*Dir); ok && r.early {
+		if f, err := d.openRegular(name); err == nil {
+			r.open = f
+			return f.st, nil
+		}
+	}
+	return r.src.Stat(name)
 }
 
 // fileOf is the regular file behind w, if there is one.
@@ -296,14 +422,20 @@ func fileOf(w io.Writer) inode {
 	return inode{uint64(raw.Dev), raw.Ino}
 }
 
-func (r *identifier) regular(name []byte, st Stat, id *list.ID) error {
-	f, err := r.src.Open(name, st)
-	if err != nil {
-		return err
+func (r *identifier) regular(name []byte, id *list.ID) error {
+	if r.open == nil {
+		f, err := r.src.Open(name, r.st)
+		if err != nil {
+			return err
+		}
+		r.open = f
 	}
-	defer f.Close()
+	f := r.open
+	if r.buf == nil {
+		r.buf = make([]byte, 256<<10)
+	}
 	r.hash.Reset()
-	if err := drain(f, st.Size, r.hash, r.buf, r.progress); err != nil {
+	if err := drain(f, r.st.Size, r.hash, r.buf, r.progress); err != nil {
 		return err
 	}
 	r.hash.Sum(id.Digest[:0])
@@ -312,7 +444,78 @@ func (r *identifier) regular(name []byte, st Stat, id *list.ID) error {
 		return err
 	}
 	setXattrs(id, attrs)
-	return f.Unchanged()
+	if err := f.Unchanged(); err != nil {
+		return err
+	}
+	own, ok := f.(*file)
+	r.remember(ok && own.steady, id)
+	return nil
+}
+
+// close closes what is open of a name.
+func (r *identifier) close() {
+	if r.open != nil {
+		r.open.Close()
+		r.open = nil
+	}
+}
+
+func (r *identifier) symlink(name []byte, id *list.ID) error {
+	target, err := r.src.Readlink(name)
+	if err != nil {
+		return err
+	}
+	id.Digest = sha256.Sum256(target)
+	r.remember(r.still(name), id)
+	return nil
+}
+
+func (r *identifier) directory(name []byte, id *list.ID) error {
+	attrs, err := r.src.Xattrs(name)
+	if err != nil {
+		return err
+	}
+	setXattrs(id, attrs)
+	r.remember(r.still(name), id)
+	return nil
+}
+
+// still reports whether a name that was not open meanwhile is what it was, for those who remember.
+func (r *identifier) still(name []byte) bool {
+	if r.recall == nil {
+		return false
+	}
+	now, err := r.src.Stat(name)
+	return err == nil && now == r.st
+}
+
+// recalled takes what the cache knows of a file, if that is as it was then.
+func (r *identifier) recalled(name []byte, id *list.ID) bool {
+	if r.cache == nil {
+		return false
+	}
+	if r.volume.dev != r.st.Dev {
+		r.volume = r.cache.volume(r.src, name, &r.st)
+	}
+	r.recall.stamp = r.volume.stamp(&r.st)
+	known := &r.recall.known
+	if !r.recall.has || r.recall.stamp != known.Stamp || known.HasDigest != (r.st.Type() != list.Directory) {
+		return false
+	}
+	r.recall.verdict = same
+	id.Digest, id.HasAttr, id.Attr = known.Digest, known.HasAttr, known.Attr
+	return true
+}
+
+// remember has the cache take what was found in a file that has kept its ctime meanwhile, if that can be relied on.
+func (r *identifier) remember(kept bool, id *list.ID) {
+	if !kept || r.recall == nil || r.recall.stamp == (statcache.Stamp{}) || !r.begun.after(&r.st) {
+		return
+	}
+	r.recall.verdict = found
+	r.recall.known.Known = statcache.Known{
+		HasDigest: r.st.Type() != list.Directory, Digest: id.Digest, HasAttr: id.HasAttr, Attr: id.Attr,
+	}
 }
 
 func setXattrs(id *list.ID, attrs []Xattr) {

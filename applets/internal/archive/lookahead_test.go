@@ -239,7 +239,12 @@ func TestDirAtOnce(t *testing.T) {
 		})
 	}
 	running.Wait()
-	if n := len(d.idle); n > 8 || len(d.busy) > 0 {
-		t.Errorf("%d directories are open, %d in use", n, len(d.busy))
+	for _, p := range d.open {
+		if p.users > 0 {
+			t.Errorf("%s is in use", p.name)
+		}
+	}
+	if n := len(d.open); n > mostOpen {
+		t.Errorf("%d directories are open", n)
 	}
 }

@@ -16,7 +16,7 @@ func (d *Dir) Mark(name []byte, attr string) (value string, has bool, err error)
 	}
 	defer d.release(at)
 	var buf [8]byte
-	n, err := unix.Lgetxattr("/proc/self/fd/"+strconv.Itoa(at)+"/"+base, attr, buf[:])
+	n, err := unix.Lgetxattr("/proc/self/fd/"+strconv.Itoa(at.fd)+"/"+string(base), attr, buf[:])
 	switch {
 	case err == nil:
 		return string(buf[:n]), true, nil

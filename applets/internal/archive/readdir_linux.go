@@ -17,9 +17,12 @@ const (
 	direntName   = 19
 )
 
-// readdir calls each with every name in the open directory but "." and "..".
-func readdir(fd int, each func(name []byte, isDir bool)) error {
-	buf := make([]byte, 32<<10)
+// direntBuffer is what getdents64(2) fills at once, in bytes.
+const direntBuffer = 32 << 10
+
+// readdir calls each with every name in the open directory but "." and "..", and with its type: that of list, or 0 if it
+// is neither a directory nor, for sure, a regular file. It reads through buf.
+func readdir(fd int, buf []byte, each func(name []byte, kind uint32)) error {
 	for {
 		n, err := retry(func() (int, error) { return unix.Getdents(fd, buf) })
 		if err != nil || n == 0 {
@@ -32,18 +35,24 @@ func readdir(fd int, each func(name []byte, isDir bool)) error {
 			}
 			name, _, _ := bytes.Cut(rest[direntName:size], []byte{0})
 			if !isDots(name) {
-				each(name, isDirectory(fd, name, rest[direntType]))
+				each(name, typeOf(fd, name, rest[direntType]))
 			}
 			rest = rest[size:]
 		}
 	}
 }
 
-// isDirectory trusts the type that the file system gives with the name; some give none.
-func isDirectory(fd int, name []byte, kind byte) bool {
-	if kind != unix.DT_UNKNOWN {
-		return kind == unix.DT_DIR
+// typeOf trusts the type that the file system gives with the name; some give none.
+func typeOf(fd int, name []byte, kind byte) uint32 {
+	switch kind {
+	case unix.DT_DIR:
+		return list.Directory
+	case unix.DT_REG:
+		return list.Regular
+	case unix.DT_UNKNOWN:
+		if st, err := statAt(fd, string(name)); err == nil {
+			return st.Type()
+		}
 	}
-	st, err := statAt(fd, string(name))
-	return err == nil && st.Type() == list.Directory
+	return 0
 }

@@ -57,17 +57,24 @@ var (
 )
 
 // drain reads exactly size bytes of c into h through buf, and counts them. A file that has become shorter or longer is
-// ErrRacing.
+// ErrRacing; one that has become longer by now may be noticed only by Unchanged.
 func drain(c io.Reader, size int64, h hash.Hash, buf []byte, count *progress.Line) error {
+	if size == 0 {
+		return atEnd(c)
+	}
 	for left := size; left > 0; {
-		n, err := take(c, buf[:min(int64(len(buf)), left)], h)
+		// A byte more than there should be saves asking for the end of most files.
+		n, err := take(c, buf[:min(int64(len(buf)), left+1)], h)
 		if err != nil {
 			return err
 		}
 		count.Bytes(n)
 		left -= int64(n)
+		if left < 0 {
+			return ErrRacing
+		}
 	}
-	return atEnd(c)
+	return nil
 }
 
 // take reads some bytes into p, and into h if it is not nil.

@@ -1,0 +1,10 @@
+//go:build !linux || !(amd64 || arm64 || loong64 || ppc64 || ppc64le || riscv64 || s390x)
+
+package archive
+
+import "golang.org/x/sys/unix"
+
+// fstatat is fstatat(2) with AT_SYMLINK_NOFOLLOW.
+func fstatat(at int, base []byte, raw *unix.Stat_t) error {
+	return unix.Fstatat(at, string(base), raw, unix.AT_SYMLINK_NOFOLLOW)
+}
