@@ -28,6 +28,7 @@ type mkinitrdCommand struct {
 	Rdinit      string `placeholder:"self|FILE" help:"Add this program, or FILE, as /rdinit, for the guest's kernel to start."`
 	SkipSockets bool   `help:"Leave sockets out instead of failing."`
 	AllowEmpty  bool   `help:"Make an initrd of an empty list."`
+	TrustCache  string `placeholder:"FILE" help:"Do not prove files again that are as FILE remembers them, a cache of fileids."`
 	Progress    string `enum:"auto,always,never" default:"auto" help:"Show on standard error how far the work is: on a terminal, after a second; always; never."`
 	List        string `arg:"" optional:"" help:"List to pack; standard input if none or -."`
 }
@@ -35,14 +36,14 @@ type mkinitrdCommand struct {
 func (c *mkinitrdCommand) Run(std cli.Stdio) error {
 	line := std.Progress(c.Progress)
 	defer line.Stop()
-	from, err := openPacked(c.Mtime, c.Directory, c.List, std.In, c.Null)
+	from, err := openPacked(std, c.Mtime, c.Directory, c.TrustCache, c.List, c.Null)
 	if err != nil {
 		return err
 	}
 	defer from.close()
 	initrd := archive.Initrd{
 		List: from.list, Source: from.dir, Time: from.times, SkipSockets: c.SkipSockets, AllowEmpty: c.AllowEmpty, Warn: std.Warn,
-		Progress: line,
+		Progress: line, Trust: from.trust,
 	}
 	if initrd.Init, err = c.openInit(); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/compress"
 	"github.com/ctbox/ctbox/applets/internal/list"
 	"github.com/ctbox/ctbox/applets/internal/output"
+	"github.com/ctbox/ctbox/applets/internal/statcache"
 )
 
 var mklayer = cli.Applet{
@@ -28,6 +29,7 @@ type mklayerCommand struct {
 	Mtime       string `enum:"epoch,clamp,keep" default:"epoch" help:"Times of modification: SOURCE_DATE_EPOCH or 0; the files' own, but no later than that; the files' own. Only the first makes the layer depend on the list alone."`
 	RootEntry   bool   `help:"Write an entry for the root directory, too."`
 	SkipSockets bool   `help:"Leave sockets out instead of failing."`
+	TrustCache  string `placeholder:"FILE" help:"Do not prove files again that are as FILE remembers them, a cache of fileids."`
 	Quiet       bool   `short:"q" help:"Do not warn of directories that the list lacks."`
 	Progress    string `enum:"auto,always,never" default:"auto" help:"Show on standard error how far the work is: on a terminal, after a second; always; never."`
 	List        string `arg:"" optional:"" help:"List to pack; standard input if none or -."`
@@ -36,14 +38,14 @@ type mklayerCommand struct {
 func (c *mklayerCommand) Run(std cli.Stdio) error {
 	line := std.Progress(c.Progress)
 	defer line.Stop()
-	from, err := openPacked(c.Mtime, c.Directory, c.List, std.In, c.Null)
+	from, err := openPacked(std, c.Mtime, c.Directory, c.TrustCache, c.List, c.Null)
 	if err != nil {
 		return err
 	}
 	defer from.close()
 	layer := archive.Layer{
 		List: from.list, Source: from.dir, Time: from.times, RootEntry: c.RootEntry, SkipSockets: c.SkipSockets, Warn: std.Warn,
-		Progress: line,
+		Progress: line, Trust: from.trust,
 	}
 	if c.Quiet {
 		layer.Warn = func(string, ...any) {}
@@ -58,25 +60,44 @@ type packed struct {
 	times archive.Times
 	dir   *archive.Dir
 	list  *list.Input
+	cache *statcache.File
+	trust *archive.Cache // nil if there is no cache
 }
 
 // openPacked opens what options with these values name.
-func openPacked(mtime, directory, name string, stdin io.Reader, null bool) (p *packed, err error) {
-	p = new(packed)
+func openPacked(std cli.Stdio, mtime, directory, cache, name string, null bool) (p *packed, err error) {
+	p = &packed{cache: new(statcache.File)}
 	if p.times, err = archive.NewTimes(mtime); err != nil {
 		return nil, err
 	}
 	if p.dir, err = archive.OpenDir(directory); err != nil {
 		return nil, err
 	}
-	if p.list, err = list.Open(name, stdin, null); err != nil {
+	if p.list, err = list.Open(name, std.In, null); err != nil {
 		p.dir.Close()
 		return nil, err
+	}
+	if cache != "" {
+		p.openTrusted(cache, func(err error) { std.Warn("%s: %v", cache, err) })
 	}
 	return p, nil
 }
 
+// openTrusted opens a cache. Whatever is wrong with it, all is proven then.
+func (p *packed) openTrusted(path string, warn func(error)) {
+	file, err := statcache.Open(path)
+	if err == nil && file.File == nil {
+		err = errors.New("is not there")
+	}
+	if err != nil {
+		warn(err)
+		return
+	}
+	p.cache, p.trust = file, archive.NewCache(file, nil, warn)
+}
+
 func (p *packed) close() {
+	p.cache.Close()
 	p.list.Close()
 	p.dir.Close()
 }

@@ -51,13 +51,13 @@ _ctbox_model() {
 	mkinitrd)
 		options=(-0 --null -C=@dir --directory=@dir -o=@file --output=@file '-z=none|gzip|zstd'
 			'--compress=none|gzip|zstd' '--mtime=epoch|clamp|keep' '--rdinit=self|@file' --skip-sockets
-			--allow-empty '--progress=auto|always|never' -h --help --version)
+			--allow-empty --trust-cache=@file '--progress=auto|always|never' -h --help --version)
 		operands=(@file)
 		;;
 	mklayer)
 		options=(-0 --null -C=@dir --directory=@dir -o=@file --output=@file '-z=none|gzip|zstd'
-			'--compress=none|gzip|zstd' '--mtime=epoch|clamp|keep' --root-entry --skip-sockets -q --quiet
-			'--progress=auto|always|never' -h --help --version)
+			'--compress=none|gzip|zstd' '--mtime=epoch|clamp|keep' --root-entry --skip-sockets
+			--trust-cache=@file -q --quiet '--progress=auto|always|never' -h --help --version)
 		operands=(@file)
 		;;
 	need)

@@ -97,9 +97,9 @@ function __ctbox_valued -a applet
 		case mkimage
 			printf '%s\n' -t --template -o --output -z --compress --tag --format --media --cmd --entrypoint -e --env --label --annotation --workdir --user --expose --volume --platform --created --author --digest-file --progress
 		case mkinitrd
-			printf '%s\n' -C --directory -o --output -z --compress --mtime --rdinit --progress
+			printf '%s\n' -C --directory -o --output -z --compress --mtime --rdinit --trust-cache --progress
 		case mklayer
-			printf '%s\n' -C --directory -o --output -z --compress --mtime --progress
+			printf '%s\n' -C --directory -o --output -z --compress --mtime --trust-cache --progress
 		case rundocker
 			printf '%s\n' --engine -e --env --network --timeout
 		case runkvm
@@ -217,6 +217,7 @@ complete -c ctbox -n '__ctbox_at options mkinitrd' -l mtime -r -f -a 'epoch clam
 complete -c ctbox -n '__ctbox_at options mkinitrd' -l rdinit -r -F -a 'self' -d 'Add this program, or FILE, as /rdinit, for the guest\'s kernel to start'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -l skip-sockets -d 'Leave sockets out instead of failing'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -l allow-empty -d 'Make an initrd of an empty list'
+complete -c ctbox -n '__ctbox_at options mkinitrd' -l trust-cache -r -F -d 'Do not prove files again that are as FILE remembers them, a cache of fileids'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -l progress -r -f -a 'auto always never' -d 'Show on standard error how far the work is: on a terminal, after a second'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -s h -l help -d 'Print this help'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -l version -d 'Print the version'
@@ -230,6 +231,7 @@ complete -c ctbox -n '__ctbox_at options mklayer' -s z -l compress -r -f -a 'non
 complete -c ctbox -n '__ctbox_at options mklayer' -l mtime -r -f -a 'epoch clamp keep' -d 'Times of modification: SOURCE_DATE_EPOCH or 0'
 complete -c ctbox -n '__ctbox_at options mklayer' -l root-entry -d 'Write an entry for the root directory, too'
 complete -c ctbox -n '__ctbox_at options mklayer' -l skip-sockets -d 'Leave sockets out instead of failing'
+complete -c ctbox -n '__ctbox_at options mklayer' -l trust-cache -r -F -d 'Do not prove files again that are as FILE remembers them, a cache of fileids'
 complete -c ctbox -n '__ctbox_at options mklayer' -s q -l quiet -d 'Do not warn of directories that the list lacks'
 complete -c ctbox -n '__ctbox_at options mklayer' -l progress -r -f -a 'auto always never' -d 'Show on standard error how far the work is: on a terminal, after a second'
 complete -c ctbox -n '__ctbox_at options mklayer' -s h -l help -d 'Print this help'

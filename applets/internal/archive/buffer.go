@@ -18,7 +18,14 @@ func newBuffer(w io.Writer) buffer { return buffer{w: w, buf: make([]byte, 512<<
 // so that content is copied only once.
 func (b *buffer) copy(c io.Reader, size int64, h hash.Hash) error {
 	const enough = 64 << 10
-	for left := size; left > 0; {
+	left := size
+	if f, ok := c.(*file); ok && h == nil {
+		sent, err := b.send(f, size)
+		if left -= sent; err != nil {
+			return err
+		}
+	}
+	for left > 0 {
 		if len(b.buf)-b.n < enough {
 			if err := b.flush(); err != nil {
 				return err

@@ -23,6 +23,7 @@ type Initrd struct {
 	Init        *os.File // if not nil, the entry rdinit of mode 0755, owner 0:0; it comes where the list would have it
 	Warn        func(format string, args ...any)
 	Progress    *progress.Line // counts how much of the list is done
+	Trust       *Cache         // if not nil, files that it knows are not proven again
 
 	ahead  lookahead
 	newc   *NewcWriter
@@ -55,7 +56,8 @@ func (i *Initrd) Write(w io.Writer) error {
 		return err
 	}
 	i.newc = NewNewcWriter(w)
-	i.ahead = lookahead{list: i.List, source: i.Source, times: i.Time.Rule != Fixed, progress: i.Progress}
+	i.ahead = lookahead{list: i.List, source: i.Source, times: i.Time.Rule != Fixed, progress: i.Progress,
+		trust: i.Trust, plain: isPlain(w)}
 	if err := i.ahead.run(i.record); err != nil {
 		return err
 	}

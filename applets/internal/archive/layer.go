@@ -20,6 +20,7 @@ type Layer struct {
 	SkipSockets bool
 	Warn        func(format string, args ...any)
 	Progress    *progress.Line // counts how much of the list is done
+	Trust       *Cache         // if not nil, files that it knows are not proven again
 
 	ahead   lookahead
 	tar     *TarWriter
@@ -44,7 +45,8 @@ var (
 // Write packs the list.
 func (l *Layer) Write(w io.Writer) error {
 	l.tar = NewTarWriter(w)
-	l.ahead = lookahead{list: l.List, source: l.Source, xattrs: true, times: l.Time.Rule != Fixed, progress: l.Progress}
+	l.ahead = lookahead{list: l.List, source: l.Source, xattrs: true, times: l.Time.Rule != Fixed, progress: l.Progress,
+		trust: l.Trust, plain: isPlain(w)}
 	if err := l.ahead.run(l.record); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ctbox/ctbox/applets/internal/list"
 	"github.com/ctbox/ctbox/applets/internal/progress"
+	"github.com/ctbox/ctbox/applets/internal/statcache"
 )
 
 // A lookahead goes through a list and brings, with each record, what the source holds of it, proven. Workers look at
@@ -25,6 +26,9 @@ type lookahead struct {
 	source Source
 	xattrs bool // extended attributes are wanted, and proven
 	times  bool // what has no content is looked up too, for its time
+
+	trust *Cache // if not nil, files that it knows are not proven again
+	plain bool   // the archive goes to a plain file
 
 	progress *progress.Line // counts the bytes of records that were used
 
@@ -64,7 +68,8 @@ type item struct {
 	target []byte // of a symbolic link
 	loaded bool   // content is known
 	data   []byte
-	err    error // of the source
+	err    error           // of the source
+	proven statcache.Stamp // of the file, when a cache that is trusted learned that it is what the record says
 }
 
 type page struct {
@@ -184,6 +189,7 @@ func (l *lookahead) fill(p *page, scan *list.Scanner) (needed, more bool) {
 		it := p.add(rec)
 		it.line = scan.Line()
 		l.place(it)
+		l.recall(it)
 		needed = needed || l.needs(it)
 	}
 	return needed, true
@@ -309,6 +315,7 @@ func (l *lookahead) load(it *item, p *page) error {
 		return err
 	}
 	defer c.Close()
+	trusted := l.trusted(it)
 	p.room = p.room[:used+int(it.st.Size)]
 	it.data = p.room[used:]
 	for rest := it.data; len(rest) > 0; {
@@ -321,7 +328,11 @@ func (l *lookahead) load(it *item, p *page) error {
 	if err := atEnd(c); err != nil {
 		return err
 	}
-	if sha256.Sum256(it.data) != it.ID.Digest {
+	if trusted {
+		if err := stayed(c); err != nil {
+			return err
+		}
+	} else if sha256.Sum256(it.data) != it.ID.Digest {
 		return ErrChanged
 	}
 	it.loaded = true
@@ -341,10 +352,20 @@ func (l *lookahead) content(it *item, put func(io.Reader) error) error {
 		return err
 	}
 	defer c.Close()
-	l.stream.begin(c)
+	trusted := l.trusted(it)
+	if trusted && l.plain {
+		if err := put(c); err != nil {
+			return err
+		}
+		return stayed(c)
+	}
+	l.stream.begin(c, !trusted)
 	defer l.stream.end()
 	if err := put(&l.stream); err != nil {
 		return err
+	}
+	if trusted {
+		return stayed(c)
 	}
 	if l.stream.sum() != it.ID.Digest {
 		return ErrChanged

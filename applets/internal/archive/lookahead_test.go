@@ -188,7 +188,7 @@ func TestStream(t *testing.T) {
 	var s stream
 	for _, size := range []int64{0, 1, streamBuffer - 1, streamBuffer, streamBuffer + 1, 5 * streamBuffer} {
 		for _, end := range []error{io.EOF, bad} {
-			s.begin(io.MultiReader(io.LimitReader(endless{}, size), failing{end}))
+			s.begin(io.MultiReader(io.LimitReader(endless{}, size), failing{end}), true)
 			n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{&s}, make([]byte, 1000))
 			s.end()
 			if n != size || end == bad && err != bad || end == io.EOF && err != nil {
@@ -198,10 +198,10 @@ func TestStream(t *testing.T) {
 				t.Errorf("%d bytes: wrong digest", size)
 			}
 		}
-		s.begin(endless{}) // and nobody reads it
+		s.begin(endless{}, true) // and nobody reads it
 		s.end()
 	}
-	s.begin(idle{})
+	s.begin(idle{}, true)
 	if _, err := s.Read(make([]byte, 1)); err != io.ErrNoProgress {
 		t.Errorf("a reader that gives nothing: %v", err)
 	}

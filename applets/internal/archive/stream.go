@@ -34,8 +34,8 @@ const (
 	streamBuffer  = 256 << 10
 )
 
-// begin starts to read c to its end. end must be called before c is closed.
-func (s *stream) begin(c io.Reader) {
+// begin starts to read c to its end; unproven content is digested. end must be called before c is closed.
+func (s *stream) begin(c io.Reader, unproven bool) {
 	if s.hash == nil {
 		s.hash = sha256.New()
 		for range streamBuffers {
@@ -48,7 +48,11 @@ func (s *stream) begin(c io.Reader) {
 		s.free <- buf
 	}
 	s.current, s.left, s.err = nil, nil, nil
-	go ahead(c, s.hash, s.free, s.full)
+	var h hash.Hash
+	if unproven {
+		h = s.hash
+	}
+	go ahead(c, h, s.free, s.full)
 }
 
 // ahead fills buffers until there is an error, which may be the end, or until free is closed.
@@ -56,7 +60,9 @@ func ahead(c io.Reader, h hash.Hash, free <-chan []byte, full chan<- piece) {
 	defer close(full)
 	for buf := range free {
 		n, err := c.Read(buf)
-		h.Write(buf[:n])
+		if h != nil {
+			h.Write(buf[:n])
+		}
 		if n == 0 && err == nil {
 			err = io.ErrNoProgress
 		}

@@ -26,7 +26,9 @@ func (c *Cache) volume(src Source, name []byte, st *Stat) volume {
 		}
 	}
 	v := volume{dev: st.Dev}
-	d, ok := src.(*Dir)
+	d, ok := src.(interface {
+		volume(name []byte, v *volume) (kind string, err error)
+	})
 	if !ok {
 		return v
 	}
