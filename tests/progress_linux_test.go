@@ -16,7 +16,7 @@ import (
 )
 
 // A batch of names is what fileids waits for before it begins.
-const batch = 32
+const batch = 64
 
 // names makes so many files in a directory, and names them.
 func names(b *bench, dir string, count int) (text string) {
@@ -194,21 +194,23 @@ func TestProgressMakesRoom(t *testing.T) {
 	j.cmd.Stdout = os.NewFile(uintptr(out), "terminal")
 	first, second := all[:len(all)/2], all[len(all)/2:]
 	j.start().feed(first)
-	x.await(2, `\rctbox fileids: 32 files`)
+	x.await(2, `\rctbox fileids: 64 files`)
 	shown := len(x.seen())
-	j.feed("./f0031x\n" + second)
+	j.feed("./f0063x\n" + second)
 	x.await(1, `nosuch|no such file`)
-	until(t, "line after the message", func() bool { return strings.Contains(x.seen()[shown:], "\rctbox fileids: 64 files") },
-		x.last)
+	until(t, "line after the message", func() bool {
+		_, after, found := strings.Cut(x.seen()[shown:], "no such file")
+		return found && strings.Contains(after, "\rctbox fileids: ")
+	}, x.last)
 	j.in.Close()
 	if status := j.wait(); status.ExitStatus() != 1 {
 		t.Error(status)
 	}
 	rows := x.rows()
-	if !strings.Contains(x.seen(), erased+"ctbox fileids: ./f0031x") {
+	if !strings.Contains(x.seen(), erased+"ctbox fileids: ./f0063x") {
 		t.Errorf("not erased: %s", x.last())
 	}
-	message := slices.Index(rows, "ctbox fileids: ./f0031x: no such file or directory")
+	message := slices.Index(rows, "ctbox fileids: ./f0063x: no such file or directory")
 	if message < 0 {
 		t.Fatalf("%q", rows)
 	}
@@ -244,7 +246,7 @@ func TestProgressBesideUnendedLine(t *testing.T) {
 	all := strings.ReplaceAll(names(b, "tree", batch), "\n", "\x00")
 	x := newTerminal(t, 80)
 	j := begin(t, x.slave, "xterm", "sh", "-c", `exec "$0" fileids -0 -C "$1" >&2`, box(t), b.path("tree")).start().feed(all)
-	last := fmt.Sprintf("%x\x00", sha256.Sum256([]byte("f0031")))
+	last := fmt.Sprintf("%x\x00", sha256.Sum256([]byte("f0063")))
 	x.await(1, last)
 	witness(t)
 	if !strings.HasSuffix(x.seen(), last) {
@@ -336,7 +338,7 @@ func TestProgressAndBrokenPipe(t *testing.T) {
 	all := names(b, "tree", 2*batch)
 	x := newTerminal(t, 80)
 	j := x.on("fileids", "-C", b.path("tree")).feed(all[:len(all)/2])
-	x.await(2, `\rctbox fileids: 32 files`)
+	x.await(2, `\rctbox fileids: 64 files`)
 	j.out.Close()
 	j.feed(all[len(all)/2:])
 	if status := j.wait(); !status.Signaled() || status.Signal() != unix.SIGPIPE {
@@ -356,7 +358,7 @@ func TestProgressAndBrokenFIFO(t *testing.T) {
 	reader, err := os.Open(b.path("fifo"))
 	check(t, err)
 	j.feed(all[:len(all)/2])
-	x.await(2, `\rctbox fileids: 32 files`)
+	x.await(2, `\rctbox fileids: 64 files`)
 	reader.Close()
 	j.feed(all[len(all)/2:])
 	if _, status := j.finish(); status != 0 {
