@@ -20,8 +20,14 @@ type File struct {
 // ErrForeign is about a file that is not a cache: it must be neither believed nor replaced.
 var ErrForeign = errors.New("is not a cache: it is neither used nor replaced")
 
-// Open opens the cache at path. There need not be one, but what is there must be a regular file, and no other
-// program's.
+// Whoever can write a cache can say what is in files, so that of somebody else is not believed, unless it is root's.
+var (
+	errStranger = errors.New("belongs to another user: it is neither used nor replaced")
+	errExposed  = errors.New("can be written by others: it is not used")
+)
+
+// Open opens the cache at path. There need not be one, but what is there must be a regular file that only this user or
+// root can write, and no other program's.
 func Open(path string) (*File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -37,6 +43,9 @@ func Open(path string) (*File, error) {
 	if err == nil && !begins(f) {
 		err = ErrForeign
 	}
+	if err == nil {
+		err = private(f)
+	}
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -50,6 +59,23 @@ func begins(f io.ReaderAt) bool {
 	n, _ := f.ReadAt(first[:], 0)
 	return string(first[:n]) == kind[:n]
 }
+
+// private reports who else can have written a file. An ACL that lets others write shows as a right of the group.
+func private(f *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	switch {
+	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return errStranger
+	case st.Mode&othersWrite != 0:
+		return errExposed
+	}
+	return nil
+}
+
+const othersWrite = 0o022
 
 // Scan reads the cache from its begin. There must be one.
 func (f *File) Scan() *Scanner { return Scan(f, f.Size) }
@@ -69,6 +95,10 @@ var ErrKept = errors.New("the cache stays as it is")
 // with either is only told to warn, without path: then run gets a file without content, or nothing that it writes is kept.
 func Replace(path string, warn func(error), run func(old *File, next *Next) (err, saved error)) error {
 	old, err := Open(path)
+	if errors.Is(err, errExposed) {
+		warn(err)
+		old, err = new(File), nil // the next one is for this user alone
+	}
 	if err != nil {
 		warn(cause(err))
 		err, _ = run(new(File), nil)
@@ -122,11 +152,27 @@ func (n *Next) begin() {
 	go func() {
 		defer close(opened)
 		n.result <- output.Target{Path: n.path}.Write(func(w io.Writer) error {
+			if err := deny(w); err != nil {
+				return err
+			}
 			opened <- w
 			return <-n.verdict
 		})
 	}()
 	n.file = <-opened
+}
+
+// deny takes from others the right to write, which umask or the last cache may have given.
+func deny(w io.Writer) error {
+	f, ok := w.(*os.File)
+	if !ok {
+		return nil
+	}
+	fi, err := f.Stat()
+	if err != nil || fi.Mode()&othersWrite == 0 {
+		return err
+	}
+	return f.Chmod(fi.Mode().Perm() &^ othersWrite)
 }
 
 // end puts the cache in its place if err is nil.

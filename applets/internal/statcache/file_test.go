@@ -107,6 +107,57 @@ func TestForeign(t *testing.T) {
 	}
 }
 
+// TestOthers: what somebody else may have written gives nothing. If the file is one's own, the next one is safe, whatever the
+// umask is.
+func TestOthers(t *testing.T) {
+	const owned, strange = "can be written by others: it is not used", "belongs to another user: it is neither used nor replaced"
+	path := filepath.Join(t.TempDir(), "cache")
+	cache := cacheOf(t, some()[:3]...)
+	for _, c := range []struct {
+		mode fs.FileMode
+		uid  int
+		told string
+	}{
+		{0o644, 0, ""}, {0o600, 0, ""}, {0o400, 0, ""}, {0o666, 0, owned}, {0o664, 0, owned}, {0o602, 0, owned},
+		{0o644, 1, strange}, {0o600, 1, strange}, {0o666, 1, strange},
+	} {
+		if c.uid != 0 && os.Geteuid() != 0 {
+			continue // only root gives files away
+		}
+		must(t, os.WriteFile(path, cache, 0o600))
+		must(t, os.Chmod(path, c.mode))
+		if c.uid != 0 {
+			must(t, os.Chown(path, c.uid, c.uid))
+		}
+		old, told := replace(t, path, cacheOf(t, some()[:4]...), nil, nil)
+		if told != c.told || (old == nil) != (told != "") {
+			t.Errorf("%o of %d: told %q, got %d bytes", c.mode, c.uid, told, len(old))
+		}
+		now, err := os.ReadFile(path)
+		if kept := bytes.Equal(now, cache); kept != (c.told == strange) {
+			t.Errorf("%o of %d: kept: %v, %v", c.mode, c.uid, kept, err)
+		}
+		if fi, err := os.Stat(path); err != nil || c.told != strange && fi.Mode() != c.mode&^0o022 {
+			t.Errorf("%o of %d: then %v, %v", c.mode, c.uid, fi.Mode(), err)
+		}
+		must(t, os.Remove(path))
+	}
+}
+
+// TestUmask: a new cache is for one user even where others may write new files.
+func TestUmask(t *testing.T) {
+	defer unix.Umask(unix.Umask(0))
+	path := filepath.Join(t.TempDir(), "cache")
+	for range 2 {
+		if _, told := replace(t, path, cacheOf(t), nil, nil); told != "" {
+			t.Error(told)
+		}
+		if fi, err := os.Stat(path); err != nil || fi.Mode() != 0o644 {
+			t.Errorf("%v, %v", fi.Mode(), err)
+		}
+	}
+}
+
 // TestNoFile: where there can be no cache, run goes on without, and what is wrong is told once.
 func TestNoFile(t *testing.T) {
 	dir := t.TempDir()
