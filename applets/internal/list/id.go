@@ -86,7 +86,7 @@ func (id *ID) Parse(text []byte) error {
 	if id.GID, ok2 = decimal(gid); !ok2 || id.GID == noID {
 		return fmt.Errorf("bad GID %q", gid)
 	}
-	digest, rest, more := cut(rest)
+	digest, rest, more := bytes.Cut(rest, []byte("-"))
 	if err := id.parseDigest(digest); err != nil {
 		return err
 	}
