@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
@@ -45,9 +46,16 @@ func xattrs(read xattrReader) ([]Xattr, error) {
 			attrs = append(attrs, Xattr{name, normal(name, value)})
 		}
 	})
-	slices.SortStableFunc(attrs, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
+	sort.Sort(byName(attrs))
 	return attrs, err
 }
+
+// byName is for package sort: what slices has would be made anew for this type, 9 kB of program for the few names of a file.
+type byName []Xattr
+
+func (a byName) Len() int           { return len(a) }
+func (a byName) Less(i, j int) bool { return a[i].Name < a[j].Name }
+func (a byName) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
 
 // isBookkeeping reports attributes that describe a host and not a file: SELinux labels, POSIX ACLs (system.*), and
 // what overlay file systems keep. All of trusted.* is left out, because only root sees it.
