@@ -40,7 +40,7 @@ const others = " awk(1) bpf(2) bwrap(1) capabilities(7) capset(2) cgroups(7) cha
 	" make(1) mknod(2) mktemp(1) mmap(2) mmdebstrap(1) mount_namespaces(7) mount_setattr(2) newgidmap(1) newuidmap(1) pasta(1) pid_namespaces(7) pigz(1)" +
 	" pivot_root(2) pivot_root(8) podman(1) prctl(2) qemu-system-x86_64(1) redo(1) rsync(1) seccomp(2) sed(1) setgroups(2)" +
 	" setuid(2) sha256sum(1) slirp4netns(1) sort(1) ssh(1) stat(2) subuid(5) systemd-nspawn(1) tar(1) timeout(1) umask(2)" +
-	" unshare(1) user_namespaces(7) zstd(1) "
+	" unshare(1) user_namespaces(7) write(2) zstd(1) "
 
 // References lead to pages, and those of SEE ALSO are in the order of sections and names, each once, and not to the page itself.
 func TestManualReferences(t *testing.T) {
