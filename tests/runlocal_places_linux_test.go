@@ -68,6 +68,19 @@ done; done`)
 	}
 }
 
+// TestRunlocalFullTree: a file system without room, or one that cannot be written, is nothing to a program that writes (R29).
+func TestRunlocalFullTree(t *testing.T) {
+	out := inTreeNamespace(t, `mkdir m; cp -a "$ctbox" .; chmod 755 . ..
+mount -t tmpfs -o size=4M,mode=755 tmpfs m; cp -a "$tree"/init m/; mkdir m/dev m/proc m/tmp; head -c 9M /dev/zero >m/fill 2>/dev/null || echo full
+run() { for uid in 0 61235; do setpriv --reuid=$uid --regid=$uid --clear-groups ./ctbox runlocal m /init make /new /tmp/new; done; }
+run
+mount -o remount,ro m
+run`)
+	if want := "full\n" + strings.Repeat("create /new ok\ncreate /tmp/new ok\n", 4); out != want {
+		t.Errorf("%s", out)
+	}
+}
+
 // inTreeNamespace is inNamespace with $tree, which holds the program of the attacks, and $ctbox, the static one.
 func inTreeNamespace(t *testing.T, script string) string {
 	t.Helper()

@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	for _, name := range applets.Names() {
 		commands[name] = ctbox
 	}
+	if strings.HasSuffix(os.Args[0], ".test") {
+		syscall.Umask(0o022) // modes are compared, and other users run what is made here; when this is ctbox, it has what it was given
+	}
 	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
 		// Of a test under nohup(1), or in the background of a script. What it starts would ignore it, too; but not when this is ctbox.
 		if strings.HasSuffix(os.Args[0], ".test") && signal.Ignored(sig) {

@@ -34,6 +34,7 @@ func beInit(root string) {
 	defer m.off()
 	defer m.rescue()
 	unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) // a kernel hands nothing on
+	unix.Umask(0o022)                                     // and has this
 	if err := enter(root); err != nil {
 		say("test: " + err.Error())
 		return
