@@ -18,14 +18,15 @@ import (
 
 // A layer is one layer of the image to be. Its digests are "" until it was read.
 type layer struct {
-	name   string            // as in the list
-	path   string            // NAME.layer
-	info   fs.FileInfo       // of the file when it was first seen
-	size   int64             // of the blob, in bytes
-	digest string            // "sha256:" and hex digits, of the blob
-	diffID string            // likewise, of the plain tar
-	method string            // how the file is compressed
-	spool  *io.SectionReader // blob made from it, if that must be compressed in another way
+	name    string            // as in the list
+	path    string            // NAME.layer
+	info    fs.FileInfo       // of the file when it was first seen
+	size    int64             // of the blob, in bytes
+	digest  string            // "sha256:" and hex digits, of the blob
+	diffID  string            // likewise, of the plain tar
+	method  string            // how the file is compressed
+	members int               // gzip members that were made from it
+	spool   *io.SectionReader // blob made from it, if that must be compressed in another way
 
 	progress *progress.Line
 }
@@ -134,8 +135,8 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 	})
 }
 
-// convert writes the layer's blob to spool at offset at, compressed by method.
-func (l *layer) convert(spool *os.File, at int64, method string, verify bool) error {
+// convert writes the layer's blob to spool at offset at, compressed as b says.
+func (l *layer) convert(spool *os.File, at int64, b *build) error {
 	return l.read(func(f *os.File) error {
 		r, _, err := compress.NewReader(io.LimitReader(l.progress.Reader(f), l.size))
 		if err != nil {
@@ -143,17 +144,19 @@ func (l *layer) convert(spool *os.File, at int64, method string, verify bool) er
 		}
 		defer r.Close()
 		blob, plain, out := sha256.New(), sha256.New(), io.NewOffsetWriter(spool, at)
-		z, err := compress.NewWriter(io.MultiWriter(out, blob), method, 0)
+		z, err := compress.NewWriter(io.MultiWriter(out, blob), b.Compress, 0)
 		if err != nil {
 			return err
 		}
-		err = l.readTar(io.TeeReader(r, io.MultiWriter(z, plain)), f, verify)
+		z.Reuse(&b.Reuse.known)
+		err = l.readTar(io.TeeReader(r, io.MultiWriter(z, plain)), f, b.Verify)
 		if e := z.Close(); err == nil && e != nil {
 			err = fmt.Errorf("temporary file: %w", e)
 		}
 		if err != nil {
 			return err
 		}
+		l.members = b.Reuse.count(z)
 		l.digest, l.diffID = digest(blob), digest(plain)
 		l.size, err = out.Seek(0, io.SeekCurrent)
 		l.spool = io.NewSectionReader(spool, at, l.size)

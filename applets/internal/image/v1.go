@@ -63,19 +63,20 @@ func (t *Template) layerJSON(id, parent string, created time.Time, size int64) [
 // v1 lists the archive's entries as the cookbook has them: the topmost layer first, then the names.
 func (b *build) v1() []part {
 	var parts []part
+	add := func(name string, data []byte, l *layer) { parts = append(parts, part{name, data, l}) }
 	for i := len(b.layers) - 1; i >= 0; i-- {
 		id, parent := b.ids[i], ""
 		if i > 0 {
 			parent = b.ids[i-1]
 		}
-		parts = append(parts,
-			part{name: id + "/"},
-			part{name: id + "/VERSION", data: []byte("1.0\n")},
-			part{name: id + "/json", data: b.template.layerJSON(id, parent, b.Created, b.layers[i].size)},
-			part{name: id + "/layer.tar", layer: b.layers[i]})
+		l := b.layers[i]
+		add(id+"/", nil, nil)
+		add(id+"/VERSION", []byte("1.0\n"), nil)
+		add(id+"/json", b.template.layerJSON(id, parent, b.Created, l.size), nil)
+		add(id+"/layer.tar", nil, l)
 	}
 	if len(b.Tags) > 0 {
-		parts = append(parts, part{name: "repositories", data: b.repositories()})
+		add("repositories", b.repositories(), nil)
 	}
 	return parts
 }

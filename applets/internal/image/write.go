@@ -12,22 +12,22 @@ import (
 // Write writes the image to w as an archive, Hybrid or V1. To a regular file layers are copied in parallel,
 // each read once; to anything else they are hashed in parallel first and then copied in order, and copying
 // compares the hashes again.
-func Write(w io.Writer, o Options) (Digests, error) {
+func Write(w io.Writer, o Options) (d Digests, err error) {
 	b, err := newBuild(o)
 	if err != nil {
-		return Digests{}, err
+		return d, err
 	}
 	members := b.hybrid
 	if o.Format == V1 {
 		if b.ids, err = listIDs(o.Layers); err != nil {
-			return Digests{}, err
+			return d, err
 		}
 		members = b.v1
 	}
 	f, base, inFile := seekable(w)
 	done, err := b.recompress(!inFile)
 	if err != nil {
-		return Digests{}, err
+		return d, err
 	}
 	defer done()
 	if inFile {
@@ -36,7 +36,7 @@ func Write(w io.Writer, o Options) (Digests, error) {
 		err = b.stream(w, members)
 	}
 	if err != nil || o.Format == V1 {
-		return Digests{}, err
+		return d, err
 	}
 	return b.documents().Digests, nil
 }
@@ -255,6 +255,10 @@ func (b *build) recompress(streamed bool) (done func(), err error) {
 	if err := b.sniff(streamed); err != nil {
 		return nil, err
 	}
+	if b.Reuse == nil || b.Compress != "gzip" {
+		b.Reuse = new(Reuse)
+	}
+	defer b.Reuse.end()
 	var spool *os.File
 	done = func() {
 		if spool != nil {
@@ -270,8 +274,9 @@ func (b *build) recompress(streamed bool) (done func(), err error) {
 			if spool, err = tempFile(b.TempDir); err != nil {
 				return nil, err
 			}
+			b.Reuse.open()
 		}
-		if err := l.convert(spool, end, b.Compress, b.Verify); err != nil {
+		if err := l.convert(spool, end, b); err != nil {
 			done()
 			return nil, err
 		}
