@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -114,7 +115,7 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 	return l.read(func(f *os.File) error {
 		blob := sha256.New()
 		plain := blob
-		src := io.TeeReader(io.LimitReader(l.progress.Reader(f), l.size), io.MultiWriter(w, blob))
+		src := io.TeeReader(io.LimitReader(l.progress.Reader(f), l.size), beside{w, blob})
 		tar := src
 		if l.method != "none" {
 			z, _, err := compress.NewReader(src)
@@ -135,6 +136,20 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 	})
 }
 
+// beside writes to w, and meanwhile to hash on another processor.
+type beside struct {
+	w    io.Writer
+	hash hash.Hash
+}
+
+func (b beside) Write(p []byte) (n int, err error) {
+	var group sync.WaitGroup
+	group.Go(func() { b.hash.Write(p) })
+	n, err = b.w.Write(p)
+	group.Wait()
+	return n, err
+}
+
 // convert writes the layer's blob to spool at offset at, compressed as b says.
 func (l *layer) convert(spool *os.File, at int64, b *build) error {
 	return l.read(func(f *os.File) error {
@@ -144,7 +159,7 @@ func (l *layer) convert(spool *os.File, at int64, b *build) error {
 		}
 		defer r.Close()
 		blob, plain, out := sha256.New(), sha256.New(), io.NewOffsetWriter(spool, at)
-		z, err := compress.NewWriter(io.MultiWriter(out, blob), b.Compress, 0)
+		z, err := compress.NewWriter(beside{out, blob}, b.Compress, 0)
 		if err != nil {
 			return err
 		}
@@ -213,7 +228,7 @@ func drain(r io.Reader) error {
 func (l *layer) copySpool(w io.Writer) error {
 	sum := sha256.New()
 	spool := io.NewSectionReader(l.spool, 0, l.size)
-	if _, err := io.CopyBuffer(io.MultiWriter(w, sum), struct{ io.Reader }{l.progress.Reader(spool)}, make([]byte, readSize)); err != nil {
+	if _, err := io.CopyBuffer(beside{w, sum}, struct{ io.Reader }{l.progress.Reader(spool)}, make([]byte, readSize)); err != nil {
 		return l.errorf(err)
 	}
 	return l.found(digest(sum), l.diffID)

@@ -48,6 +48,10 @@ type part struct {
 	layer *layer
 }
 
+type parts []part
+
+func (p *parts) add(name string, data []byte, l *layer) { *p = append(*p, part{name, data, l}) }
+
 func (p *part) size() int64 {
 	if p.layer != nil {
 		return p.layer.size
@@ -61,21 +65,20 @@ func (b *build) header(p part) []byte { return header(p.name, p.size(), max(b.Ep
 // blob once.
 func (b *build) hybrid() []part {
 	d := b.documents()
-	parts := []part{
-		{name: layoutFile, data: []byte(layoutText)},
-		{name: indexFile, data: d.index},
-		{name: savedFile, data: d.saved},
-		{name: blobDir + hex(d.Digests.Manifest), data: d.manifest},
-		{name: blobDir + hex(d.Digests.Config), data: d.config},
-	}
+	var all parts
+	all.add(layoutFile, []byte(layoutText), nil)
+	all.add(indexFile, d.index, nil)
+	all.add(savedFile, d.saved, nil)
+	all.add(blobDir+hex(d.Digests.Manifest), d.manifest, nil)
+	all.add(blobDir+hex(d.Digests.Config), d.config, nil)
 	seen := map[string]bool{}
 	for _, l := range b.layers {
 		if l.digest == "" || !seen[l.digest] {
 			seen[l.digest] = true
-			parts = append(parts, part{name: blobDir + hex(l.digestOrBlank()), layer: l})
+			all.add(blobDir+hex(l.digestOrBlank()), nil, l)
 		}
 	}
-	return parts
+	return all
 }
 
 // seekable returns the file behind w and its offset, if w is a regular file that can be written in any order.
