@@ -33,6 +33,7 @@ type mkimageCommand struct {
 	Template       string   `short:"t" placeholder:"FILE" help:"Take the fields of the config from this JSON file."`
 	Output         string   `short:"o" placeholder:"FILE" help:"Write FILE, whole or not at all."`
 	Compress       string   `short:"z" enum:"none,gzip,zstd" default:"none" help:"How all layers are compressed in the image; none unpacks those that are."`
+	Reuse          string   `placeholder:"OLD" help:"With -z gzip, copy what has not changed since this image instead of compressing it again."`
 	Tag            []string `placeholder:"REF" sep:"none" help:"Name the image NAME[:TAG]."`
 	Format         string   `enum:"hybrid,oci-dir,v1" default:"hybrid" help:"Write an archive for all engines, an OCI layout directory, or Docker's first format."`
 	Media          string   `enum:"oci,docker" default:"oci" help:"Write the media types of OCI or of Docker."`
@@ -64,6 +65,9 @@ func (c *mkimageCommand) Run(std cli.Stdio) error {
 	line := std.Progress(c.Progress)
 	defer line.Stop()
 	o.Progress = line
+	if c.Reuse != "" {
+		o.Reuse = &image.Reuse{Path: c.Reuse}
+	}
 	if c.DigestFile == "" {
 		_, err := c.write(std, o)
 		return err
@@ -100,9 +104,15 @@ func (c *mkimageCommand) write(std cli.Stdio, o image.Options) (d image.Digests,
 			return err
 		})
 	}
+	if o.Reuse != nil && o.Reuse.Err != nil && !c.Quiet {
+		std.Warn("--reuse=%s: %s", c.Reuse, o.Reuse.Err)
+	}
 	if err == nil && c.Verbose {
 		std.Warn("config %s", d.Config)
 		std.Warn("manifest %s", d.Manifest)
+		if o.Reuse != nil {
+			std.Warn("%d of %d gzip members are from %s", o.Reuse.Copied, o.Reuse.Of, c.Reuse)
+		}
 	}
 	return d, err
 }

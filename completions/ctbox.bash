@@ -42,10 +42,11 @@ _ctbox_model() {
 		;;
 	mkimage)
 		options=(-t=@file --template=@file -o=@file --output=@file '-z=none|gzip|zstd' '--compress=none|gzip|zstd'
-			--tag=@text '--format=hybrid|oci-dir|v1' '--media=oci|docker' --cmd=@text --entrypoint=@text
-			-e=@text --env=@text --label=@text --annotation=@text --workdir=@text --user=@text --expose=@text
-			--volume=@text --platform=@text --created=@text --author=@text --digest-file=@file
-			--no-verify-layers -v --verbose -q --quiet '--progress=auto|always|never' -h --help --version)
+			--reuse=@text --tag=@text '--format=hybrid|oci-dir|v1' '--media=oci|docker' --cmd=@text
+			--entrypoint=@text -e=@text --env=@text --label=@text --annotation=@text --workdir=@text
+			--user=@text --expose=@text --volume=@text --platform=@text --created=@text --author=@text
+			--digest-file=@file --no-verify-layers -v --verbose -q --quiet '--progress=auto|always|never' -h
+			--help --version)
 		operands=(@file)
 		;;
 	mkinitrd)

@@ -95,7 +95,7 @@ function __ctbox_valued -a applet
 		case memcalc
 			printf '%s\n' --kernel --rootfstype
 		case mkimage
-			printf '%s\n' -t --template -o --output -z --compress --tag --format --media --cmd --entrypoint -e --env --label --annotation --workdir --user --expose --volume --platform --created --author --digest-file --progress
+			printf '%s\n' -t --template -o --output -z --compress --reuse --tag --format --media --cmd --entrypoint -e --env --label --annotation --workdir --user --expose --volume --platform --created --author --digest-file --progress
 		case mkinitrd
 			printf '%s\n' -C --directory -o --output -z --compress --mtime --rdinit --trust-cache --progress
 		case mklayer
@@ -184,6 +184,7 @@ complete -c ctbox -n '__ctbox_at' -a mkimage -d 'join layers to an image that ev
 complete -c ctbox -n '__ctbox_at options mkimage' -s t -l template -r -F -d 'Take the fields of the config from this JSON file'
 complete -c ctbox -n '__ctbox_at options mkimage' -s o -l output -r -F -d 'Write FILE, whole or not at all'
 complete -c ctbox -n '__ctbox_at options mkimage' -s z -l compress -r -f -a 'none gzip zstd' -d 'How all layers are compressed in the image'
+complete -c ctbox -n '__ctbox_at options mkimage' -l reuse -r -f -d 'With -z gzip, copy what has not changed since this image instead of compressing it again'
 complete -c ctbox -n '__ctbox_at options mkimage' -l tag -r -f -d 'Name the image NAME[:TAG]'
 complete -c ctbox -n '__ctbox_at options mkimage' -l format -r -f -a 'hybrid oci-dir v1' -d 'Write an archive for all engines, an OCI layout directory, or Docker\'s first format'
 complete -c ctbox -n '__ctbox_at options mkimage' -l media -r -f -a 'oci docker' -d 'Write the media types of OCI or of Docker'

@@ -71,6 +71,22 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Reuse makes a writer of method "gzip", at its default level, copy the members of u that it would make. It comes before the
+// first Write.
+func (w *Writer) Reuse(u *Reuse) {
+	if m, ok := w.encoder.(*members); ok {
+		m.reuse = u
+	}
+}
+
+// Members is how many members Write and Close have written, all of them independent, and how many of these were copied.
+func (w *Writer) Members() (written, copied int) {
+	if m, ok := w.encoder.(*members); ok {
+		return m.written, m.copied
+	}
+	return 0, 0
+}
+
 // Close writes what is left and waits for everything that Write started. It does not close the underlying
 // writer. After a failed Write it returns that error again, and so does every further Close.
 func (w *Writer) Close() error {

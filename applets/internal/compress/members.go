@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/gzip"
 )
 
 // sizes bound a gzip member's uncompressed size, in bytes. Only the last one may be shorter than least.
@@ -44,21 +45,23 @@ type members struct {
 	limit   int    // of len(flying)
 	any     bool   // a member was begun
 	whole   *whole // if not nil, all pieces are one member
+	reuse   *Reuse // may be nil
+	written int    // members
+	copied  int    // of them, from reuse
 	err     error  // of w: nothing may come after what is missing
 }
 
 // A member is the memory for one piece of the stream, used again and again.
 type member struct {
-	in    []byte
-	out   bytes.Buffer
-	part  bool // of a whole
-	flate *flate.Writer
-	err   error
-	done  chan struct{}
+	in     []byte
+	out    bytes.Buffer
+	part   bool // of a whole
+	reused bool // it was copied
+	flate  *flate.Writer
+	unpack gzip.Reader
+	err    error
+	done   chan struct{}
 }
-
-// bareHeader begins a member (RFC 1952, 2.3): no name, no time, and 255 (unknown) as its system.
-const bareHeader = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 func newMembers(w io.Writer, level, threads int, s sizes) *members {
 	if level == 0 {
@@ -142,7 +145,7 @@ func (m *members) Close() error {
 func (m *members) abandon() {
 	m.wait()
 	if m.err == nil && (m.whole == nil || m.whole.length == 0) {
-		m.w.Write([]byte(bareHeader)) // there is an error already
+		m.w.Write([]byte(GzipHeader)) // there is an error already
 	}
 }
 
@@ -188,7 +191,7 @@ func (m *members) start(p *member) {
 	m.any = true
 	m.flying = append(m.flying, p)
 	p.part = m.whole != nil
-	go p.compress(m.level)
+	go p.compress(m.level, m.reuse)
 }
 
 // land waits for the oldest member and writes it.
@@ -204,6 +207,11 @@ func (m *members) land() error {
 		if err := m.write(m.whole.add(p)); err != nil {
 			return err
 		}
+	} else {
+		m.written++
+	}
+	if p.reused {
+		m.copied++
 	}
 	return m.write(p.out.Bytes())
 }
@@ -221,9 +229,17 @@ func (m *members) write(b []byte) error {
 }
 
 // compress makes a member, or a part of a whole: blocks of which none is the last one, and which end with a byte.
-func (p *member) compress(level int) {
+func (p *member) compress(level int, reuse *Reuse) {
 	defer func() { p.done <- struct{}{} }()
 	p.out.Reset()
+	var end []byte
+	if !p.part {
+		end = trailer(crc32.ChecksumIEEE(p.in), uint32(len(p.in)))
+		if p.reused = p.copied(reuse, end); p.reused {
+			return
+		}
+		p.out.Reset()
+	}
 	if p.flate == nil {
 		if p.flate, p.err = flate.NewWriter(&p.out, level); p.err != nil {
 			return
@@ -236,11 +252,14 @@ func (p *member) compress(level int) {
 		p.flate.Flush()
 		return
 	}
-	p.out.WriteString(bareHeader)
+	p.out.WriteString(GzipHeader)
 	p.flate.Write(p.in)
 	p.flate.Close()
-	p.out.Write(trailer(crc32.ChecksumIEEE(p.in), uint32(len(p.in))))
+	p.out.Write(end)
 }
+
+// trailerLen is the length of a trailer, in bytes.
+const trailerLen = 8
 
 // trailer ends a member; size is that of its content mod 2^32.
 func trailer(crc, size uint32) []byte {
@@ -256,7 +275,7 @@ type whole struct {
 // add takes note of a part and returns what comes before it.
 func (w *whole) add(p *member) (before []byte) {
 	if w.length == 0 {
-		before = []byte(bareHeader)
+		before = []byte(GzipHeader)
 	}
 	w.crc = crc32.Update(w.crc, crc32.IEEETable, p.in)
 	w.size += uint32(len(p.in))

@@ -35,6 +35,7 @@ type Options struct {
 	Verify      bool        // look for what is wrong in the layers' tars
 	TempDir     string      // where layers are recompressed; "" is the system's
 	Format      string      // Hybrid, OCIDir or V1
+	Reuse       *Reuse      // for Compress "gzip"; nil for none
 
 	Progress *progress.Line // counts what is read of the layers, each time that it is
 }
@@ -139,9 +140,10 @@ type manifest struct {
 }
 
 type index struct {
-	SchemaVersion int          `json:"schemaVersion"`
-	MediaType     string       `json:"mediaType"`
-	Manifests     []descriptor `json:"manifests"`
+	SchemaVersion int               `json:"schemaVersion"`
+	MediaType     string            `json:"mediaType"`
+	Manifests     []descriptor      `json:"manifests"`
+	Annotations   map[string]string `json:"annotations,omitempty"`
 }
 
 // saved is an entry of manifest.json, the table of contents of "docker save".
@@ -192,7 +194,7 @@ func (b *build) documents() (d documents) {
 // index lists the manifest once for each tag, with both annotations: containerd reads the full name, other
 // readers of OCI layouts the tag alone.
 func (b *build) index(image descriptor) index {
-	x := index{SchemaVersion: 2, MediaType: indexType}
+	x := index{SchemaVersion: 2, MediaType: indexType, Annotations: b.made()}
 	for _, tag := range b.Tags {
 		image.Annotations = map[string]string{nameAnnotation: tag.String(), tagAnnotation: tag.Tag}
 		x.Manifests = append(x.Manifests, image)

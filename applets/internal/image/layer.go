@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -18,14 +19,15 @@ import (
 
 // A layer is one layer of the image to be. Its digests are "" until it was read.
 type layer struct {
-	name   string            // as in the list
-	path   string            // NAME.layer
-	info   fs.FileInfo       // of the file when it was first seen
-	size   int64             // of the blob, in bytes
-	digest string            // "sha256:" and hex digits, of the blob
-	diffID string            // likewise, of the plain tar
-	method string            // how the file is compressed
-	spool  *io.SectionReader // blob made from it, if that must be compressed in another way
+	name    string            // as in the list
+	path    string            // NAME.layer
+	info    fs.FileInfo       // of the file when it was first seen
+	size    int64             // of the blob, in bytes
+	digest  string            // "sha256:" and hex digits, of the blob
+	diffID  string            // likewise, of the plain tar
+	method  string            // how the file is compressed
+	members int               // gzip members that were made from it
+	spool   *io.SectionReader // blob made from it, if that must be compressed in another way
 
 	progress *progress.Line
 }
@@ -113,7 +115,7 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 	return l.read(func(f *os.File) error {
 		blob := sha256.New()
 		plain := blob
-		src := io.TeeReader(io.LimitReader(l.progress.Reader(f), l.size), io.MultiWriter(w, blob))
+		src := io.TeeReader(io.LimitReader(l.progress.Reader(f), l.size), beside{w, blob})
 		tar := src
 		if l.method != "none" {
 			z, _, err := compress.NewReader(src)
@@ -134,8 +136,22 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 	})
 }
 
-// convert writes the layer's blob to spool at offset at, compressed by method.
-func (l *layer) convert(spool *os.File, at int64, method string, verify bool) error {
+// beside writes to w, and meanwhile to hash on another processor.
+type beside struct {
+	w    io.Writer
+	hash hash.Hash
+}
+
+func (b beside) Write(p []byte) (n int, err error) {
+	var group sync.WaitGroup
+	group.Go(func() { b.hash.Write(p) })
+	n, err = b.w.Write(p)
+	group.Wait()
+	return n, err
+}
+
+// convert writes the layer's blob to spool at offset at, compressed as b says.
+func (l *layer) convert(spool *os.File, at int64, b *build) error {
 	return l.read(func(f *os.File) error {
 		r, _, err := compress.NewReader(io.LimitReader(l.progress.Reader(f), l.size))
 		if err != nil {
@@ -143,17 +159,19 @@ func (l *layer) convert(spool *os.File, at int64, method string, verify bool) er
 		}
 		defer r.Close()
 		blob, plain, out := sha256.New(), sha256.New(), io.NewOffsetWriter(spool, at)
-		z, err := compress.NewWriter(io.MultiWriter(out, blob), method, 0)
+		z, err := compress.NewWriter(beside{out, blob}, b.Compress, 0)
 		if err != nil {
 			return err
 		}
-		err = l.readTar(io.TeeReader(r, io.MultiWriter(z, plain)), f, verify)
+		z.Reuse(&b.Reuse.known)
+		err = l.readTar(io.TeeReader(r, io.MultiWriter(z, plain)), f, b.Verify)
 		if e := z.Close(); err == nil && e != nil {
 			err = fmt.Errorf("temporary file: %w", e)
 		}
 		if err != nil {
 			return err
 		}
+		l.members = b.Reuse.count(z)
 		l.digest, l.diffID = digest(blob), digest(plain)
 		l.size, err = out.Seek(0, io.SeekCurrent)
 		l.spool = io.NewSectionReader(spool, at, l.size)
@@ -210,7 +228,7 @@ func drain(r io.Reader) error {
 func (l *layer) copySpool(w io.Writer) error {
 	sum := sha256.New()
 	spool := io.NewSectionReader(l.spool, 0, l.size)
-	if _, err := io.CopyBuffer(io.MultiWriter(w, sum), struct{ io.Reader }{l.progress.Reader(spool)}, make([]byte, readSize)); err != nil {
+	if _, err := io.CopyBuffer(beside{w, sum}, struct{ io.Reader }{l.progress.Reader(spool)}, make([]byte, readSize)); err != nil {
 		return l.errorf(err)
 	}
 	return l.found(digest(sum), l.diffID)

@@ -14,43 +14,37 @@ func IsLayout(dir string) bool {
 
 // WriteDir writes the image as an OCI layout into dir, an empty directory. Layers are copied, not linked: a
 // link would change with a file that is written in place, and the blob would no longer be what it is called.
-func WriteDir(dir string, o Options) (Digests, error) {
+func WriteDir(dir string, o Options) (d Digests, err error) {
 	b, err := newBuild(o)
 	if err != nil {
-		return Digests{}, err
+		return d, err
 	}
 	done, err := b.recompress(false)
 	if err != nil {
-		return Digests{}, err
+		return d, err
 	}
 	defer done()
-	blobs := filepath.Join(dir, filepath.FromSlash(blobDir))
-	if err := os.MkdirAll(blobs, 0o777); err != nil {
-		return Digests{}, err
+	blobs := filepath.Join(dir, blobDir)
+	if err = os.MkdirAll(blobs, 0o777); err != nil {
+		return d, err
 	}
 	var copies []func() error
 	for i, l := range b.layers {
 		tmp := filepath.Join(blobs, strconv.Itoa(i))
 		copies = append(copies, func() error { return l.copyTo(tmp, b.Verify) })
 	}
-	if err := parallel(copies); err != nil {
-		return Digests{}, err
+	if err = parallel(copies); err != nil {
+		return d, err
 	}
-	d := b.documents()
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{
-		{filepath.Join(blobs, hex(d.Digests.Config)), d.config},
-		{filepath.Join(blobs, hex(d.Digests.Manifest)), d.manifest},
-		{filepath.Join(dir, indexFile), d.index},
-		{filepath.Join(dir, layoutFile), []byte(layoutText)},
-	} {
-		if err := os.WriteFile(f.name, f.data, 0o666); err != nil {
-			return Digests{}, err
+	for _, p := range b.hybrid() {
+		if p.layer != nil || p.name == savedFile {
+			continue
+		}
+		if err = os.WriteFile(filepath.Join(dir, p.name), p.data, 0o666); err != nil {
+			return d, err
 		}
 	}
-	return d.Digests, nil
+	return b.documents().Digests, nil
 }
 
 // copyTo copies the blob to a file of that name, whose name then becomes its digest.

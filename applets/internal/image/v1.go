@@ -62,22 +62,22 @@ func (t *Template) layerJSON(id, parent string, created time.Time, size int64) [
 
 // v1 lists the archive's entries as the cookbook has them: the topmost layer first, then the names.
 func (b *build) v1() []part {
-	var parts []part
+	var all parts
 	for i := len(b.layers) - 1; i >= 0; i-- {
 		id, parent := b.ids[i], ""
 		if i > 0 {
 			parent = b.ids[i-1]
 		}
-		parts = append(parts,
-			part{name: id + "/"},
-			part{name: id + "/VERSION", data: []byte("1.0\n")},
-			part{name: id + "/json", data: b.template.layerJSON(id, parent, b.Created, b.layers[i].size)},
-			part{name: id + "/layer.tar", layer: b.layers[i]})
+		l := b.layers[i]
+		all.add(id+"/", nil, nil)
+		all.add(id+"/VERSION", []byte("1.0\n"), nil)
+		all.add(id+"/json", b.template.layerJSON(id, parent, b.Created, l.size), nil)
+		all.add(id+"/layer.tar", nil, l)
 	}
 	if len(b.Tags) > 0 {
-		parts = append(parts, part{name: "repositories", data: b.repositories()})
+		all.add("repositories", b.repositories(), nil)
 	}
-	return parts
+	return all
 }
 
 // repositories maps names and tags to the topmost layer.

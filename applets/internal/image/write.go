@@ -12,22 +12,22 @@ import (
 // Write writes the image to w as an archive, Hybrid or V1. To a regular file layers are copied in parallel,
 // each read once; to anything else they are hashed in parallel first and then copied in order, and copying
 // compares the hashes again.
-func Write(w io.Writer, o Options) (Digests, error) {
+func Write(w io.Writer, o Options) (d Digests, err error) {
 	b, err := newBuild(o)
 	if err != nil {
-		return Digests{}, err
+		return d, err
 	}
 	members := b.hybrid
 	if o.Format == V1 {
 		if b.ids, err = listIDs(o.Layers); err != nil {
-			return Digests{}, err
+			return d, err
 		}
 		members = b.v1
 	}
 	f, base, inFile := seekable(w)
 	done, err := b.recompress(!inFile)
 	if err != nil {
-		return Digests{}, err
+		return d, err
 	}
 	defer done()
 	if inFile {
@@ -36,7 +36,7 @@ func Write(w io.Writer, o Options) (Digests, error) {
 		err = b.stream(w, members)
 	}
 	if err != nil || o.Format == V1 {
-		return Digests{}, err
+		return d, err
 	}
 	return b.documents().Digests, nil
 }
@@ -47,6 +47,10 @@ type part struct {
 	data  []byte
 	layer *layer
 }
+
+type parts []part
+
+func (p *parts) add(name string, data []byte, l *layer) { *p = append(*p, part{name, data, l}) }
 
 func (p *part) size() int64 {
 	if p.layer != nil {
@@ -61,21 +65,20 @@ func (b *build) header(p part) []byte { return header(p.name, p.size(), max(b.Ep
 // blob once.
 func (b *build) hybrid() []part {
 	d := b.documents()
-	parts := []part{
-		{name: layoutFile, data: []byte(layoutText)},
-		{name: indexFile, data: d.index},
-		{name: savedFile, data: d.saved},
-		{name: blobDir + hex(d.Digests.Manifest), data: d.manifest},
-		{name: blobDir + hex(d.Digests.Config), data: d.config},
-	}
+	var all parts
+	all.add(layoutFile, []byte(layoutText), nil)
+	all.add(indexFile, d.index, nil)
+	all.add(savedFile, d.saved, nil)
+	all.add(blobDir+hex(d.Digests.Manifest), d.manifest, nil)
+	all.add(blobDir+hex(d.Digests.Config), d.config, nil)
 	seen := map[string]bool{}
 	for _, l := range b.layers {
 		if l.digest == "" || !seen[l.digest] {
 			seen[l.digest] = true
-			parts = append(parts, part{name: blobDir + hex(l.digestOrBlank()), layer: l})
+			all.add(blobDir+hex(l.digestOrBlank()), nil, l)
 		}
 	}
-	return parts
+	return all
 }
 
 // seekable returns the file behind w and its offset, if w is a regular file that can be written in any order.
@@ -255,6 +258,10 @@ func (b *build) recompress(streamed bool) (done func(), err error) {
 	if err := b.sniff(streamed); err != nil {
 		return nil, err
 	}
+	if b.Reuse == nil || b.Compress != "gzip" {
+		b.Reuse = new(Reuse)
+	}
+	defer b.Reuse.end()
 	var spool *os.File
 	done = func() {
 		if spool != nil {
@@ -270,8 +277,9 @@ func (b *build) recompress(streamed bool) (done func(), err error) {
 			if spool, err = tempFile(b.TempDir); err != nil {
 				return nil, err
 			}
+			b.Reuse.open()
 		}
-		if err := l.convert(spool, end, b.Compress, b.Verify); err != nil {
+		if err := l.convert(spool, end, b); err != nil {
 			done()
 			return nil, err
 		}
