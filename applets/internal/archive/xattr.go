@@ -35,17 +35,22 @@ type xattrReader func(each func(name string, value []byte)) error
 
 // xattrs reads, filters, normalises and sorts. An empty value is left out: in a PAX header it means deletion
 // (POSIX.1-2017 pax, "extended header"), so no layer could hold it.
+//
+//go:noinline
 func xattrs(read xattrReader) ([]Xattr, error) {
 	if read == nil {
 		return nil, nil
 	}
 	var attrs []Xattr
 	err := read(func(name string, value []byte) {
-		if !isBookkeeping(name) && len(value) > 0 {
-			attrs = append(attrs, Xattr{name, normal(name, value)})
+		if isBookkeeping(name) || len(value) == 0 {
+			return
+		}
+		attrs = append(attrs, Xattr{name, normal(name, value)})
+		for i := len(attrs) - 1; i > 0 && attrs[i-1].Name > name; i-- { // they are few
+			attrs[i-1], attrs[i] = attrs[i], attrs[i-1]
 		}
 	})
-	slices.SortStableFunc(attrs, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
 	return attrs, err
 }
 
