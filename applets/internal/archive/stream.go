@@ -75,19 +75,29 @@ func ahead(c io.Reader, h hash.Hash, free <-chan []byte, full chan<- piece) {
 
 // Read reads what is next of the file.
 func (s *stream) Read(p []byte) (int, error) {
-	for len(s.left) == 0 {
-		if s.err != nil {
-			return 0, s.err
+	if len(s.left) == 0 {
+		var err error
+		if s.left, err = s.next(); err != nil {
+			return 0, err
 		}
-		if s.current != nil {
-			s.free <- s.current
-		}
-		next := <-s.full
-		s.current, s.left, s.err = next.buf, next.buf[:next.n], next.err
 	}
 	n := copy(p, s.left)
 	s.left = s.left[n:]
 	return n, nil
+}
+
+// next gives what is next of the file, valid until it is called again. Before that, Read must not have been called.
+func (s *stream) next() ([]byte, error) {
+	for s.err == nil {
+		if s.current != nil {
+			s.free <- s.current
+		}
+		p := <-s.full
+		if s.current, s.err = p.buf, p.err; p.n > 0 {
+			return p.buf[:p.n], nil
+		}
+	}
+	return nil, s.err
 }
 
 // end waits until the file is read no more.
