@@ -57,7 +57,7 @@ func (i *Initrd) Write(w io.Writer) error {
 	}
 	i.newc = NewNewcWriter(w)
 	i.ahead = lookahead{list: i.List, source: i.Source, times: i.Time.Rule != Fixed, progress: i.Progress,
-		trust: i.Trust, plain: isPlain(w)}
+		trust: i.Trust}
 	if err := i.ahead.run(i); err != nil {
 		return err
 	}

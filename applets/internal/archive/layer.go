@@ -45,8 +45,7 @@ var (
 // Write packs the list.
 func (l *Layer) Write(w io.Writer) error {
 	l.tar = NewTarWriter(w)
-	l.ahead = lookahead{list: l.List, source: l.Source, xattrs: true, times: l.Time.Rule != Fixed, progress: l.Progress,
-		trust: l.Trust, plain: isPlain(w)}
+	l.ahead = lookahead{list: l.List, source: l.Source, xattrs: true, times: l.Time.Rule != Fixed, progress: l.Progress, trust: l.Trust}
 	if err := l.ahead.run(l); err != nil {
 		return err
 	}

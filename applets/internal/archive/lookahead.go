@@ -28,7 +28,6 @@ type lookahead struct {
 	times  bool // what has no content is looked up too, for its time
 
 	trust *Cache // if not nil, files that it knows are not proven again
-	plain bool   // the archive goes to a plain file
 
 	progress *progress.Line // counts the bytes of records that were used
 
@@ -364,25 +363,18 @@ func (l *lookahead) content(it *item, to packer) error {
 		return err
 	}
 	defer c.Close()
-	trusted := own.trusted(it)
-	if trusted && l.plain {
+	if own.trusted(it) {
 		if err := to.put(it, c); err != nil {
 			return err
 		}
 		return stayed(c)
 	}
-	l.stream.begin(c, !trusted)
-	defer l.stream.end()
-	if err := to.put(it, &l.stream); err != nil {
-		return err
+	l.stream.begin(c)
+	err = to.put(it, &l.stream)
+	if digest := l.stream.end(); err == nil && digest != it.ID.Digest {
+		err = ErrChanged
 	}
-	if trusted {
-		return stayed(c)
-	}
-	if l.stream.sum() != it.ID.Digest {
-		return ErrChanged
-	}
-	return nil
+	return err
 }
 
 // stat describes a name whose content is needed; it must still have the type that the list says.
