@@ -11,9 +11,10 @@ type buffer struct {
 	w     io.Writer
 	plain *os.File // w, if it is a plain file
 
-	buf   []byte   // the first n bytes are to be written
-	n     int      //
-	parts [][]byte // what is to be written, in order: of buf up to from, and what was lent
+	buf []byte // the first n bytes are to be written
+	n   int
+
+	parts [][]byte // for a plain file: what is to be written, in order, of the first from bytes of buf and of what was lent
 	from  int
 	size  int // bytes in parts
 }
