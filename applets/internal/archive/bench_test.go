@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ctbox/ctbox/applets/internal/list"
 	"github.com/ctbox/ctbox/applets/internal/statcache"
 )
 
@@ -39,15 +38,29 @@ func BenchmarkIdentify(b *testing.B) {
 	}
 }
 
-func BenchmarkLayer(b *testing.B) {
+// benchPack packs the tree of benchTree.
+func benchPack(b *testing.B, kind string, w func() io.Writer) {
 	dir, records := benchTree(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		in, err := list.Open("-", strings.NewReader(records), true)
-		must(b, err)
-		l := Layer{List: in, Source: openDir(b, dir), Warn: b.Errorf}
-		must(b, l.Write(io.Discard))
+		must(b, packers[kind](b, dir, records, nil, w()))
 	}
+}
+
+func discard() io.Writer { return io.Discard }
+
+func BenchmarkLayer(b *testing.B)  { benchPack(b, "layer", discard) }
+func BenchmarkInitrd(b *testing.B) { benchPack(b, "initrd", discard) }
+
+func BenchmarkLayerToFile(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "layer"))
+	must(b, err)
+	defer f.Close()
+	benchPack(b, "layer", func() io.Writer {
+		_, err := f.Seek(0, io.SeekStart)
+		must(b, err)
+		return f
+	})
 }
 
 func BenchmarkTarWriter(b *testing.B) {

@@ -2,6 +2,10 @@ package archive
 
 import (
 	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,4 +26,39 @@ func copyRange(to, from int, size int64) (copied int64) {
 		copied += int64(n)
 	}
 	return copied
+}
+
+// writev writes all of parts, none of which is empty, to a plain file. It changes parts.
+func writev(f *os.File, parts [][]byte) error {
+	for len(parts) > 0 {
+		var some [bufferParts]unix.Iovec // that of package unix makes them on the heap
+		count := min(len(parts), len(some))
+		for i, p := range parts[:count] {
+			some[i].Base = &p[0]
+			some[i].SetLen(len(p))
+		}
+		n, _, errno := unix.Syscall(unix.SYS_WRITEV, f.Fd(), uintptr(unsafe.Pointer(&some)), uintptr(count))
+		switch {
+		case errno == unix.EINTR:
+		case errno != 0:
+			return &fs.PathError{Op: "write", Path: f.Name(), Err: errno}
+		case n == 0:
+			return io.ErrShortWrite
+		default:
+			parts = after(parts, int(n))
+		}
+	}
+	return nil
+}
+
+// after is what is left of parts without their first n bytes.
+func after(parts [][]byte, n int) [][]byte {
+	for len(parts) > 0 && n >= len(parts[0]) {
+		n -= len(parts[0])
+		parts = parts[1:]
+	}
+	if n > 0 {
+		parts[0] = parts[0][n:]
+	}
+	return parts
 }

@@ -20,8 +20,10 @@ import (
 type Dir struct {
 	*tree
 	shared bool    // the tree belongs to another Dir
-	alone  bool    // one goroutine uses this Dir: it may keep last in use
+	alone  bool    // one goroutine uses this Dir: it may keep last in use, and what follows
 	last   *parent // what is in use, if alone
+	spare  *file   // closed, to be used again
+	target []byte  // that Readlink gave last
 }
 
 // A tree is what a Dir and those that share it have in common.
@@ -265,16 +267,22 @@ func (d *Dir) Born(name []byte) (sec, nsec int64, ok bool) {
 	return bornAt(at.fd, string(base))
 }
 
-// Readlink implements Source.
+// Readlink implements Source. If d is alone, the target is valid until the next call.
 func (d *Dir) Readlink(name []byte) ([]byte, error) {
 	at, base, err := d.at(name)
 	if err != nil {
 		return nil, err
 	}
 	defer d.release(at)
+	buf := d.target
 	for size := 256; ; size *= 4 {
-		buf := make([]byte, size)
-		n, err := retry(func() (int, error) { return unix.Readlinkat(at.fd, string(base), buf) })
+		if len(buf) < size {
+			buf = make([]byte, size)
+		}
+		if d.alone {
+			d.target = buf
+		}
+		n, err := retry(func() (int, error) { return readlinkat(at.fd, base, buf) })
 		switch {
 		case errors.Is(err, unix.EINVAL):
 			return nil, ErrRacing // it is no symbolic link now
@@ -282,7 +290,7 @@ func (d *Dir) Readlink(name []byte) ([]byte, error) {
 			return nil, err
 		case n == 0:
 			return nil, errors.New("symbolic link without a target")
-		case n < size:
+		case n < len(buf):
 			return buf[:n], nil
 		}
 	}
@@ -295,14 +303,14 @@ func (d *Dir) Open(name []byte, st Stat) (Content, error) {
 		return nil, err
 	}
 	defer d.release(at)
-	fd, err := openFile(at.fd, string(base), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, st.UID)
+	fd, err := openFile(at.fd, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, st.UID)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, ErrRacing // it is a symbolic link now
 	}
 	if err != nil {
 		return nil, err
 	}
-	f := &file{fd: fd, st: st}
+	f := d.newFile(fd, st)
 	if err := f.same(); err != nil {
 		f.Close()
 		return nil, err
@@ -318,7 +326,7 @@ func (d *Dir) openRegular(name []byte) (*file, error) {
 		return nil, err
 	}
 	defer d.release(at)
-	fd, err := openFile(at.fd, string(base), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, euid)
+	fd, err := openFile(at.fd, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, euid)
 	if err != nil {
 		return nil, err
 	}
@@ -326,7 +334,7 @@ func (d *Dir) openRegular(name []byte) (*file, error) {
 	if err = unix.Fstat(fd, &raw); err == nil && uint32(raw.Mode)&list.TypeMask != list.Regular {
 		err = ErrRacing
 	}
-	f := &file{fd: fd}
+	f := d.newFile(fd, Stat{})
 	if err == nil {
 		f.st, err = fromUnix(&raw)
 	}
@@ -342,6 +350,29 @@ type file struct {
 	fd     int
 	st     Stat
 	steady bool // ctime, too, was that of st the last time that it was asked for
+	owner  *Dir // if it is alone
+}
+
+// newFile uses a file again that was closed, so that a file costs no memory.
+func (d *Dir) newFile(fd int, st Stat) *file {
+	if !d.alone {
+		return &file{fd: fd, st: st}
+	}
+	f := d.spare
+	if f == nil {
+		f = new(file)
+	}
+	d.spare = nil
+	*f = file{fd: fd, st: st, owner: d}
+	return f
+}
+
+// Close closes the file, which must not be used again.
+func (f *file) Close() error {
+	if f.owner != nil {
+		f.owner.spare = f
+	}
+	return unix.Close(f.fd)
 }
 
 func (f *file) same() error {
@@ -372,7 +403,6 @@ func (f *file) Read(p []byte) (int, error) {
 
 func (f *file) Unchanged() error         { return f.same() }
 func (f *file) Xattrs() ([]Xattr, error) { return xattrs(fdXattrs(f.fd)) }
-func (f *file) Close() error             { return unix.Close(f.fd) }
 
 // Xattrs implements Source, for directories; other types have no attributes that a list holds.
 func (d *Dir) Xattrs(name []byte) ([]Xattr, error) {

@@ -38,14 +38,14 @@ func openBeneath(at int, path string, flags int) (int, error) {
 var euid = uint32(os.Geteuid())
 
 // openFile opens a regular file, leaving its time of access alone where the kernel lets us: that is the owner's right.
-func openFile(at int, base string, flags int, owner uint32) (int, error) {
+func openFile(at int, base []byte, flags int, owner uint32) (int, error) {
 	if owner == euid || euid == 0 {
-		fd, err := retry(func() (int, error) { return unix.Openat(at, base, flags|unix.O_NOATIME, 0) })
+		fd, err := retry(func() (int, error) { return openat(at, base, flags|unix.O_NOATIME) })
 		if !errors.Is(err, unix.EPERM) {
 			return fd, err
 		}
 	}
-	return retry(func() (int, error) { return unix.Openat(at, base, flags, 0) })
+	return retry(func() (int, error) { return openat(at, base, flags) })
 }
 
 // bornAt asks for what stat(2) has no place for. Not every file system keeps it.

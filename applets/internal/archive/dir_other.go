@@ -17,8 +17,8 @@ func openBeneath(at int, path string, flags int) (int, error) { return openWalk(
 
 const euid = 0 // does not matter to openFile here
 
-func openFile(at int, base string, flags int, _ uint32) (int, error) {
-	return retry(func() (int, error) { return unix.Openat(at, base, flags, 0) })
+func openFile(at int, base []byte, flags int, _ uint32) (int, error) {
+	return retry(func() (int, error) { return openat(at, base, flags) })
 }
 
 const direntBuffer = 0 // package os has one

@@ -57,8 +57,8 @@ func (i *Initrd) Write(w io.Writer) error {
 	}
 	i.newc = NewNewcWriter(w)
 	i.ahead = lookahead{list: i.List, source: i.Source, times: i.Time.Rule != Fixed, progress: i.Progress,
-		trust: i.Trust, plain: isPlain(w)}
-	if err := i.ahead.run(i.record); err != nil {
+		trust: i.Trust}
+	if err := i.ahead.run(i); err != nil {
 		return err
 	}
 	if !i.begun && !i.AllowEmpty {
@@ -153,27 +153,35 @@ func (i *Initrd) regular(it *item) error {
 	if it.err != nil {
 		return it.err
 	}
-	return i.ahead.content(it, func(c io.Reader) error {
-		i.entry.Size = it.st.Size
-		if it.group != nil {
-			i.entry.Nlink = it.group.names
-		}
-		if err := i.header(it); err != nil {
-			return err
-		}
-		if it.group != nil {
-			it.group.ino = i.entry.Ino
-		}
-		return i.newc.Content(c, it.st.Size, nil)
-	})
+	return i.ahead.content(it, i)
 }
+
+// put writes the header and content of a file.
+func (i *Initrd) put(it *item, c io.Reader) error {
+	i.entry.Size = it.st.Size
+	if it.group != nil {
+		i.entry.Nlink = it.group.names
+	}
+	if err := i.header(it); err != nil {
+		return err
+	}
+	if it.group != nil {
+		it.group.ino = i.entry.Ino
+	}
+	if c == nil {
+		return i.newc.lent(it.data)
+	}
+	return i.newc.Content(c, it.st.Size, nil)
+}
+
+func (i *Initrd) settle() error { return i.newc.settle() }
 
 func (i *Initrd) symlink(it *item) error {
 	i.entry.Size = int64(len(it.target))
 	if err := i.header(it); err != nil {
 		return err
 	}
-	return i.newc.Content(bytes.NewReader(it.target), i.entry.Size, nil)
+	return i.newc.lent(it.target)
 }
 
 // addInit adds Init if its place is before next, which is nil at the end.

@@ -45,9 +45,8 @@ var (
 // Write packs the list.
 func (l *Layer) Write(w io.Writer) error {
 	l.tar = NewTarWriter(w)
-	l.ahead = lookahead{list: l.List, source: l.Source, xattrs: true, times: l.Time.Rule != Fixed, progress: l.Progress,
-		trust: l.Trust, plain: isPlain(w)}
-	if err := l.ahead.run(l.record); err != nil {
+	l.ahead = lookahead{list: l.List, source: l.Source, xattrs: true, times: l.Time.Rule != Fixed, progress: l.Progress, trust: l.Trust}
+	if err := l.ahead.run(l); err != nil {
 		return err
 	}
 	if l.orphans > 0 {
@@ -154,11 +153,19 @@ func (l *Layer) regular(it *item) error {
 	if it.err != nil {
 		return it.err
 	}
-	return l.ahead.content(it, func(c io.Reader) error {
-		l.entry.Kind, l.entry.Size = tarRegular, it.st.Size
-		if err := l.header(it); err != nil {
-			return err
-		}
-		return l.tar.Content(c, it.st.Size, nil)
-	})
+	return l.ahead.content(it, l)
 }
+
+// put writes the header and content of a file.
+func (l *Layer) put(it *item, c io.Reader) error {
+	l.entry.Kind, l.entry.Size = tarRegular, it.st.Size
+	if err := l.header(it); err != nil {
+		return err
+	}
+	if c == nil {
+		return l.tar.lent(it.data)
+	}
+	return l.tar.Content(c, it.st.Size, nil)
+}
+
+func (l *Layer) settle() error { return l.tar.settle() }

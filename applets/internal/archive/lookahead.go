@@ -16,8 +16,8 @@ import (
 )
 
 // A lookahead goes through a list and brings, with each record, what the source holds of it, proven. Workers look at
-// records ahead of their use, several at once; they are used one after another in list order, so the first error in
-// that order is the one that is told.
+// records ahead of their use, several at once; they are used one after another in list order (see relay), so the first
+// error in that order is the one that is told.
 //
 // Memory is a fixed number of pages, each with room for the content of small files. A larger file is read when its
 // turn comes (see stream). What it keeps beyond that is the first names of groups of hard links.
@@ -28,23 +28,23 @@ type lookahead struct {
 	times  bool // what has no content is looked up too, for its time
 
 	trust *Cache // if not nil, files that it knows are not proven again
-	plain bool   // the archive goes to a plain file
 
 	progress *progress.Line // counts the bytes of records that were used
 
 	links  map[string]*linked // what -link= fields of the list name
 	stream stream
-	stop   chan struct{}
 }
 
-// A page holds so many records, or records of so many bytes, and so many bytes of the files that they name: enough to
-// make hand-over cheap, few enough to share work fairly.
+// A page holds so many records, or so many with content, or records of so many bytes, and so many bytes of the files that
+// they name: enough to make hand-over cheap, few enough to share work fairly.
 const (
-	pageRecords = 32
+	pageRecords = 256
+	pageFiles   = 16
 	pageText    = 64 << 10
 	pageContent = 1 << 20
 
 	mostLookers = 4 // workers; more would only wait for the one who writes
+	sparePages  = 3 // more than workers: how far they are ahead of what is written
 )
 
 // linked is the first name of a group of hard links, if its record comes with content.
@@ -77,51 +77,49 @@ type page struct {
 	text  []byte // what the records consist of
 	room  []byte // for content
 	err   error  // the list goes wrong after these records
-	done  chan struct{}
+
+	number int // of the page, from 0
 }
 
-// run calls each with every item, in list order. An item is valid until each returns.
-func (l *lookahead) run(each func(*item) error) error {
+// A packer packs what a lookahead brings.
+type packer interface {
+	// record packs an item, which is valid until it returns; the bytes of its content, until settle does.
+	record(it *item) error
+	// put packs a file, of it.st.Size bytes, when content calls it. If c is nil, they are it.data.
+	put(it *item, c io.Reader) error
+	settle() error
+}
+
+// run packs every item, in list order.
+func (l *lookahead) run(to packer) error {
 	if err := l.findLinks(); err != nil {
 		return err
 	}
-	lookers := min(runtime.GOMAXPROCS(0), mostLookers)
-	pages := lookers + 3
-	l.stop = make(chan struct{})
-	free, work, ordered := make(chan *page, pages), make(chan *page, pages), make(chan *page, pages)
-	for range pages {
-		free <- &page{done: make(chan struct{}, 1)}
-	}
 	l.progress.List(l.list.Size())
+	lookers := min(runtime.GOMAXPROCS(0), mostLookers)
 	scan := l.list.Scan()
+	r := newRelay(lookers+sparePages,
+		func(p *page) (more bool) { return l.fill(p, scan) },
+		func(p *page) error { return p.use(scan, to, l.progress) })
 	var running sync.WaitGroup
-	defer running.Wait()
-	defer close(l.stop)
-	for range lookers {
-		running.Go(func() { l.work(work) })
+	for range lookers - 1 {
+		running.Go(func() { l.work(r) })
 	}
-	running.Go(func() {
-		defer close(work)
-		defer close(ordered)
-		l.plan(scan, free, work, ordered)
-	})
-	for p := range ordered {
-		<-p.done
-		if err := p.use(scan, each, l.progress); err != nil {
-			return err
-		}
-		free <- p
-	}
-	return nil
+	l.work(r)
+	running.Wait()
+	return r.err
 }
 
-// use calls each for the items of a page, and counts them.
-func (p *page) use(scan *list.Scanner, each func(*item) error, count *progress.Line) error {
+// use packs the items of a page, and counts them.
+func (p *page) use(scan *list.Scanner, to packer, count *progress.Line) error {
 	for i := range p.items {
-		if err := each(&p.items[i]); err != nil {
+		if err := to.record(&p.items[i]); err != nil {
 			return scan.WrapAt(p.items[i].line, p.items[i].Name, err)
 		}
 		count.Listed(len(p.items[i].Text) + 1)
+	}
+	if err := to.settle(); err != nil {
+		return err
 	}
 	return p.err
 }
@@ -155,44 +153,26 @@ func (l *lookahead) findLinks() error {
 	}
 }
 
-// plan fills pages with the records of the list, in order.
-func (l *lookahead) plan(scan *list.Scanner, free <-chan *page, work, ordered chan<- *page) {
-	for more := true; more; {
-		var p *page
-		select {
-		case p = <-free:
-		case <-l.stop:
-			return
-		}
-		var needed bool
-		needed, more = l.fill(p, scan)
-		ordered <- p
-		if needed {
-			work <- p
-		} else {
-			p.done <- struct{}{}
-		}
-	}
-}
-
-// fill fills one page. It reports whether the source must be asked for any of it, and whether there may be more records.
-func (l *lookahead) fill(p *page, scan *list.Scanner) (needed, more bool) {
+// fill fills one page with records. It reports whether there may be more.
+func (l *lookahead) fill(p *page, scan *list.Scanner) (more bool) {
 	p.items, p.text, p.err = p.items[:0], p.text[:0], nil
-	for len(p.items) < pageRecords && len(p.text) < pageText {
+	for files := 0; files < pageFiles && len(p.items) < pageRecords && len(p.text) < pageText; {
 		rec, err := scan.Next()
 		if err != nil {
 			if err != io.EOF {
 				p.err = err
 			}
-			return needed, false
+			return false
 		}
 		it := p.add(rec)
 		it.line = scan.Line()
 		l.place(it)
 		l.recall(it)
-		needed = needed || l.needs(it)
+		if it.hasContent() {
+			files++
+		}
 	}
-	return needed, true
+	return true
 }
 
 // add copies a record, which is valid only until the next one is read.
@@ -252,36 +232,41 @@ func (it *item) time(t Times) int64 {
 	return t.Epoch
 }
 
-func (l *lookahead) needs(it *item) bool {
-	return it.hasContent() || it.ID.Type() == list.Symlink || l.needsXattrs(it) || l.times && !it.ID.Deleted
-}
-
 // needsXattrs is about what is no regular file. Only directories can have extended attributes then.
 func (l *lookahead) needsXattrs(it *item) bool {
 	return l.xattrs && it.ID.HasAttr && it.ID.Type() == list.Directory
 }
 
+// A looker is one of those who look ahead.
+type looker struct {
+	*lookahead
+	source Source // its own, where that is faster than one for all
+}
+
 // work looks up the items of pages.
-func (l *lookahead) work(pages <-chan *page) {
-	for p := range pages {
-		p.room = p.room[:0]
-		for i := range p.items {
-			select {
-			case <-l.stop:
-			default:
-				p.items[i].err = l.look(&p.items[i], p)
-			}
+func (l *lookahead) work(r *relay) {
+	own := looker{l, l.source}
+	if d, ok := l.source.(*Dir); ok {
+		d = d.Share()
+		d.alone = true
+		defer d.Close()
+		own.source = d
+	}
+	for p := r.next(); p != nil; p = r.next() {
+		p.empty()
+		for i := 0; i < len(p.items) && !r.stopped.Load(); i++ {
+			p.items[i].err = own.look(&p.items[i], p)
 		}
-		p.done <- struct{}{}
+		r.finish(p)
 	}
 }
 
-func (l *lookahead) look(it *item, p *page) (err error) {
+func (l *looker) look(it *item, p *page) (err error) {
 	switch {
 	case it.hasContent():
 		return l.load(it, p)
 	case it.ID.Type() == list.Symlink:
-		return l.readlink(it)
+		return l.readlink(it, p)
 	case l.needsXattrs(it):
 		if it.attrs, err = l.source.Xattrs(it.Name); err == nil {
 			err = it.checkXattrs()
@@ -299,15 +284,12 @@ func (l *lookahead) look(it *item, p *page) (err error) {
 }
 
 // load reads a file that the page has room for.
-func (l *lookahead) load(it *item, p *page) error {
+func (l *looker) load(it *item, p *page) error {
 	if err := l.stat(it); err != nil {
 		return err
 	}
-	if p.room == nil {
-		p.room = make([]byte, 0, pageContent)
-	}
 	used := len(p.room)
-	if it.st.Size > int64(cap(p.room)-used) {
+	if it.st.Size >= int64(cap(p.room)-used) {
 		return nil
 	}
 	c, err := l.open(it)
@@ -318,14 +300,7 @@ func (l *lookahead) load(it *item, p *page) error {
 	trusted := l.trusted(it)
 	p.room = p.room[:used+int(it.st.Size)]
 	it.data = p.room[used:]
-	for rest := it.data; len(rest) > 0; {
-		n, err := take(c, rest, nil)
-		if err != nil {
-			return err
-		}
-		rest = rest[n:]
-	}
-	if err := atEnd(c); err != nil {
+	if err := readAll(c, p.room[used:len(p.room)+1]); err != nil {
 		return err
 	}
 	if trusted {
@@ -339,42 +314,71 @@ func (l *lookahead) load(it *item, p *page) error {
 	return nil
 }
 
-// content calls put with the content of a file, of it.st.Size bytes, and proves what put has read.
-func (l *lookahead) content(it *item, put func(io.Reader) error) error {
-	if it.loaded {
-		return put(bytes.NewReader(it.data))
+func (p *page) empty() {
+	if p.room == nil {
+		p.room = make([]byte, 0, pageContent)
 	}
-	if err := l.stat(it); err != nil {
-		return err
+	p.room = p.room[:0]
+}
+
+// keep copies b to the page.
+func (p *page) keep(b []byte) []byte {
+	used := len(p.room)
+	if len(b) > cap(p.room)-used {
+		return bytes.Clone(b)
 	}
-	c, err := l.open(it)
-	if err != nil {
-		return err
+	p.room = append(p.room, b...)
+	return p.room[used:]
+}
+
+// readAll reads a file of one byte less than p has. That byte saves asking for the end.
+func readAll(c io.Reader, p []byte) error {
+	if len(p) == 1 {
+		return atEnd(c)
 	}
-	defer c.Close()
-	trusted := l.trusted(it)
-	if trusted && l.plain {
-		if err := put(c); err != nil {
+	for len(p) > 1 {
+		n, err := take(c, p, nil)
+		if err != nil {
 			return err
 		}
-		return stayed(c)
+		p = p[n:]
 	}
-	l.stream.begin(c, !trusted)
-	defer l.stream.end()
-	if err := put(&l.stream); err != nil {
-		return err
-	}
-	if trusted {
-		return stayed(c)
-	}
-	if l.stream.sum() != it.ID.Digest {
-		return ErrChanged
+	if len(p) == 0 {
+		return ErrRacing // it is longer
 	}
 	return nil
 }
 
+// content has the content of a file packed, and proves what was packed.
+func (l *lookahead) content(it *item, to packer) error {
+	if it.loaded {
+		return to.put(it, nil)
+	}
+	own := looker{l, l.source}
+	if err := own.stat(it); err != nil {
+		return err
+	}
+	c, err := own.open(it)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if own.trusted(it) {
+		if err := to.put(it, c); err != nil {
+			return err
+		}
+		return stayed(c)
+	}
+	l.stream.begin(c)
+	err = to.put(it, &l.stream)
+	if digest := l.stream.end(); err == nil && digest != it.ID.Digest {
+		err = ErrChanged
+	}
+	return err
+}
+
 // stat describes a name whose content is needed; it must still have the type that the list says.
-func (l *lookahead) stat(it *item) (err error) {
+func (l *looker) stat(it *item) (err error) {
 	it.st, err = l.source.Stat(it.Name)
 	if err == nil && it.st.Type() != it.ID.Type() {
 		err = fmt.Errorf("%w: it is %s now", ErrChanged, list.TypeName(it.st.Mode))
@@ -384,7 +388,7 @@ func (l *lookahead) stat(it *item) (err error) {
 }
 
 // open opens a file, with its extended attributes if they are wanted.
-func (l *lookahead) open(it *item) (Content, error) {
+func (l *looker) open(it *item) (Content, error) {
 	c, err := l.source.Open(it.Name, it.st)
 	if err != nil || !l.xattrs || !it.ID.HasAttr {
 		return c, err
@@ -407,13 +411,15 @@ func (it *item) checkXattrs() error {
 	return nil
 }
 
-func (l *lookahead) readlink(it *item) (err error) {
+func (l *looker) readlink(it *item, p *page) error {
 	if err := l.stat(it); err != nil {
 		return err
 	}
-	if it.target, err = l.source.Readlink(it.Name); err != nil {
+	target, err := l.source.Readlink(it.Name)
+	if err != nil {
 		return err
 	}
+	it.target = p.keep(target)
 	if sha256.Sum256(it.target) != it.ID.Digest {
 		return ErrChanged
 	}

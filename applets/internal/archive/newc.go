@@ -89,6 +89,15 @@ func (n *NewcWriter) Content(c io.Reader, size int64, h hash.Hash) error {
 	return n.fill(-n.size & 3)
 }
 
+// lent is Content that is in memory, and stays there until settle.
+func (n *NewcWriter) lent(p []byte) error {
+	if err := n.lend(p); err != nil {
+		return err
+	}
+	n.size += int64(len(p))
+	return n.fill(-n.size & 3)
+}
+
 // Close writes the end of the archive and the padding after it. It does not close the underlying writer.
 func (n *NewcWriter) Close() error {
 	if err := n.header(&NewcEntry{Name: []byte(newcTrailer), Nlink: 1}); err != nil {

@@ -8,3 +8,13 @@ import "golang.org/x/sys/unix"
 func fstatat(at int, base []byte, raw *unix.Stat_t) error {
 	return unix.Fstatat(at, string(base), raw, unix.AT_SYMLINK_NOFOLLOW)
 }
+
+// openat is openat(2).
+func openat(at int, base []byte, flags int) (fd int, err error) {
+	return unix.Openat(at, string(base), flags, 0)
+}
+
+// readlinkat is readlinkat(2).
+func readlinkat(at int, base, target []byte) (n int, err error) {
+	return unix.Readlinkat(at, string(base), target)
+}

@@ -8,24 +8,16 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/list"
 )
 
-// A stream reads one large file after another ahead of its reader and digests it there, so that reading and digesting
-// go on beside writing.
+// A stream reads one large file after another and digests it beside its reader: who writes what comes out of it is about as
+// busy with reading and writing as another processor is with the digest.
 type stream struct {
 	hash  hash.Hash
-	spare [][]byte
+	spare chan []byte // buffers that nobody needs; the one that next gave last may be among them
 
-	full    chan piece
-	free    chan []byte
-	current []byte // the buffer that the reader is at
-	left    []byte // of it
-	err     error
-}
-
-// A piece is what one call to Read gave.
-type piece struct {
-	buf []byte
-	n   int
-	err error
+	from    io.Reader
+	hashing chan []byte      // what was read, to be digested
+	hashed  chan list.Digest // of all
+	left    []byte           // what Read is at
 }
 
 // A stream has so many buffers of so many bytes.
@@ -34,72 +26,57 @@ const (
 	streamBuffer  = 256 << 10
 )
 
-// begin starts to read c to its end; unproven content is digested. end must be called before c is closed.
-func (s *stream) begin(c io.Reader, unproven bool) {
+// begin starts with c. end must be called before c is closed.
+func (s *stream) begin(c io.Reader) {
 	if s.hash == nil {
 		s.hash = sha256.New()
+		s.spare = make(chan []byte, streamBuffers)
 		for range streamBuffers {
-			s.spare = append(s.spare, make([]byte, streamBuffer))
+			s.spare <- make([]byte, streamBuffer)
 		}
 	}
-	s.hash.Reset()
-	s.full, s.free = make(chan piece, streamBuffers), make(chan []byte, streamBuffers)
-	for _, buf := range s.spare {
-		s.free <- buf
-	}
-	s.current, s.left, s.err = nil, nil, nil
-	var h hash.Hash
-	if unproven {
-		h = s.hash
-	}
-	go ahead(c, h, s.free, s.full)
+	s.from, s.left = c, nil
+	s.hashing, s.hashed = make(chan []byte, streamBuffers), make(chan list.Digest)
+	go s.digest()
 }
 
-// ahead fills buffers until there is an error, which may be the end, or until free is closed.
-func ahead(c io.Reader, h hash.Hash, free <-chan []byte, full chan<- piece) {
-	defer close(full)
-	for buf := range free {
-		n, err := c.Read(buf)
-		if h != nil {
-			h.Write(buf[:n])
-		}
-		if n == 0 && err == nil {
-			err = io.ErrNoProgress
-		}
-		full <- piece{buf, n, err}
-		if err != nil {
-			return
-		}
+func (s *stream) digest() {
+	s.hash.Reset()
+	for p := range s.hashing {
+		s.hash.Write(p)
+		s.spare <- p[:cap(p)]
 	}
+	s.hashed <- list.Digest(s.hash.Sum(nil))
+}
+
+// next gives what is next of the file, valid until it is called again.
+func (s *stream) next() ([]byte, error) {
+	buf := <-s.spare
+	n, err := s.from.Read(buf)
+	switch {
+	case n > 0:
+		err = nil // it will come again
+	case err == nil:
+		err = io.ErrNoProgress
+	}
+	s.hashing <- buf[:n]
+	return buf[:n], err
 }
 
 // Read reads what is next of the file.
-func (s *stream) Read(p []byte) (int, error) {
-	for len(s.left) == 0 {
-		if s.err != nil {
-			return 0, s.err
+func (s *stream) Read(p []byte) (n int, err error) {
+	if len(s.left) == 0 {
+		if s.left, err = s.next(); err != nil {
+			return 0, err
 		}
-		if s.current != nil {
-			s.free <- s.current
-		}
-		next := <-s.full
-		s.current, s.left, s.err = next.buf, next.buf[:next.n], next.err
 	}
-	n := copy(p, s.left)
+	n = copy(p, s.left)
 	s.left = s.left[n:]
 	return n, nil
 }
 
-// end waits until the file is read no more.
-func (s *stream) end() {
-	close(s.free)
-	for range s.full {
-		// what nobody will read
-	}
-}
-
-// sum is the digest of a file that was read to its end.
-func (s *stream) sum() (d list.Digest) {
-	s.hash.Sum(d[:0])
-	return d
+// end gives the digest of what was read.
+func (s *stream) end() list.Digest {
+	close(s.hashing)
+	return <-s.hashed
 }

@@ -80,6 +80,14 @@ func (t *TarWriter) Content(c io.Reader, size int64, h hash.Hash) error {
 	return t.write(zeros[:TarPadding(size)])
 }
 
+// lent is Content that is in memory, and stays there until settle.
+func (t *TarWriter) lent(p []byte) error {
+	if err := t.lend(p); err != nil {
+		return err
+	}
+	return t.write(zeros[:TarPadding(int64(len(p)))])
+}
+
 // Close writes the end of the archive: two blocks of zeros. It does not close the underlying writer.
 func (t *TarWriter) Close() error {
 	if err := t.write(zeros[:TarEnd]); err != nil {

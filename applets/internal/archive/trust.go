@@ -2,7 +2,6 @@ package archive
 
 import (
 	"io"
-	"os"
 
 	"github.com/ctbox/ctbox/applets/internal/statcache"
 )
@@ -22,7 +21,7 @@ func (l *lookahead) recall(it *item) {
 }
 
 // trusted reports whether a file, as it.st describes it, has been proven before.
-func (l *lookahead) trusted(it *item) bool {
+func (l *looker) trusted(it *item) bool {
 	if it.proven == (statcache.Stamp{}) {
 		return false
 	}
@@ -48,13 +47,13 @@ const enoughToSend = 128 << 10
 
 // send has the kernel copy what it can of the next size bytes of c to a plain file.
 func (b *buffer) send(c *file, size int64) (sent int64, err error) {
-	if size < enoughToSend || !isPlain(b.w) {
+	if size < enoughToSend || b.plain == nil {
 		return 0, nil
 	}
 	if err := b.flush(); err != nil {
 		return 0, err
 	}
-	return copyRange(int(b.w.(*os.File).Fd()), c.fd, size), nil
+	return copyRange(int(b.plain.Fd()), c.fd, size), nil
 }
 
 // isPlain reports whether what is written to w goes to a plain file and nowhere else.

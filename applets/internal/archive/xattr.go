@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
@@ -36,26 +35,24 @@ type xattrReader func(each func(name string, value []byte)) error
 
 // xattrs reads, filters, normalises and sorts. An empty value is left out: in a PAX header it means deletion
 // (POSIX.1-2017 pax, "extended header"), so no layer could hold it.
+//
+//go:noinline
 func xattrs(read xattrReader) ([]Xattr, error) {
 	if read == nil {
 		return nil, nil
 	}
 	var attrs []Xattr
 	err := read(func(name string, value []byte) {
-		if !isBookkeeping(name) && len(value) > 0 {
-			attrs = append(attrs, Xattr{name, normal(name, value)})
+		if isBookkeeping(name) || len(value) == 0 {
+			return
+		}
+		attrs = append(attrs, Xattr{name, normal(name, value)})
+		for i := len(attrs) - 1; i > 0 && attrs[i-1].Name > name; i-- { // they are few
+			attrs[i-1], attrs[i] = attrs[i], attrs[i-1]
 		}
 	})
-	sort.Sort(byName(attrs))
 	return attrs, err
 }
-
-// byName is for package sort: what slices has would be made anew for this type, 9 kB of program for the few names of a file.
-type byName []Xattr
-
-func (a byName) Len() int           { return len(a) }
-func (a byName) Less(i, j int) bool { return a[i].Name < a[j].Name }
-func (a byName) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
 
 // isBookkeeping reports attributes that describe a host and not a file: SELinux labels, POSIX ACLs (system.*), and
 // what overlay file systems keep. All of trusted.* is left out, because only root sees it.

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -287,7 +286,7 @@ func (c *Cache) prune(age time.Duration, size int64) {
 		}
 		return nil
 	})
-	slices.SortStableFunc(all, func(a, b *entry) int { return b.used.Compare(a.used) })
+	sortFew(all, func(a, b *entry) int { return b.used.Compare(a.used) })
 	for _, e := range all {
 		if size -= e.bytes; size < 0 || time.Since(e.used) > age {
 			os.Remove(e.path)
