@@ -80,26 +80,36 @@ func (c *rundockerCommand) run(ctx context.Context, std cli.Stdio, a *image.Arch
 	if err != nil {
 		return err
 	}
-	warning, err := eng.Ping(ctx)
-	if err != nil {
-		return err
+	if len(c.Args)+len(a.Entrypoint)+len(a.Cmd) == 0 {
+		c.Args = []string{"/init"}
 	}
-	if warning != "" {
+	lossy := eng.Lossy(ctx)
+	for try := 1; ; try++ {
+		err := c.loadAndStart(ctx, std, eng, a, lossy)
+		if !engine.Absent(err) || try == attempts || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// attempts bounds how often the image is loaded because it was removed before there was a container to hold it, as
+// another rundocker --rmi does.
+const attempts = 5
+
+func (c *rundockerCommand) loadAndStart(ctx context.Context, std cli.Stdio, eng *engine.Engine, a *image.Archive, lossy <-chan string) error {
+	loaded, err := eng.Load(ctx, c.sendable(a))
+	if warning := <-lossy; warning != "" {
 		std.Warn("%s", warning)
 	}
-	loaded, err := eng.Load(ctx, c.sendable(a))
 	if err != nil {
 		return err
 	}
 	if c.Verbose {
 		std.Warn("%s: image %s, %d of %d layers and %d bytes sent", eng.Name(), loaded.ID, loaded.Layers, len(a.DiffIDs), loaded.Bytes)
 	}
-	if len(c.Args)+len(a.Entrypoint)+len(a.Cmd) == 0 {
-		c.Args = []string{"/init"}
-	}
 	err = c.start(ctx, std, eng, loaded.ID)
 	if c.Rmi && loaded.New {
-		if rmErr := eng.Remove(loaded.ID); rmErr != nil {
+		if rmErr := eng.Remove(loaded.ID); rmErr != nil && !engine.Absent(rmErr) {
 			std.Warn("%v", rmErr)
 		}
 	}

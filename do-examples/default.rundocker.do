@@ -2,4 +2,4 @@
 . ./env.sh
 redo-ifchange env.sh can.sh "$2.image"
 engine=$(./can.sh rundocker)
-ctbox rundocker --engine="$engine" --rmi --timeout=5m "$2.image" >"$3"
+ctbox rundocker --engine="$engine" --timeout=5m "$2.image" >"$3"

@@ -42,7 +42,7 @@ run() {
 	if [ -n "$runlocal" ]; then whole "$2.runlocal" ctbox runlocal --timeout=5m "$2"; fi
 	if [ -n "$runkvm" ]; then whole "$2.runkvm" ctbox runkvm --timeout=5m "$2.initrd"; fi
 	if [ -n "$engine" ]; then
-		whole "$1.rundocker" ctbox rundocker --engine="$engine" --rmi --timeout=5m "$1.image"
+		whole "$1.rundocker" ctbox rundocker --engine="$engine" --timeout=5m "$1.image"
 	fi
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ func rundockerTests(t *testing.T, e *engineHandle) {
 	}{
 		{"streams", testStreams}, {"slow reader", testSlowReader}, {"statuses", testStatuses}, {"killed", testKilled},
 		{"cannot run", testCannotRun}, {"timeout", testTimeout}, {"signals", testSignals}, {"delta", testDelta},
+		{"lost layer", testLostLayer}, {"lost image", testLostImage}, {"together", testTogether},
 		{"moved tag", testMovedTag}, {"input", testInput}, {"broken output", testBrokenOutput}, {"removal", testRemoval},
 		{"isolation", testIsolation},
 	} {
@@ -278,15 +280,9 @@ func testSignals(t *testing.T, e *engineHandle, hello string) {
 // counting is an engine that keeps what is sent to its load.
 func counting(t *testing.T, e *engineHandle) (*engineHandle, func() int64) {
 	t.Helper()
-	dir := t.TempDir()
-	path, sent := filepath.Join(dir, e.Name), filepath.Join(dir, "sent")
-	script := "#!/bin/sh\n[ \"$1\" = load ] || exec " + e.Command + " \"$@\"\ntee '" + sent + "' | " + e.Command + " \"$@\"\n"
-	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	own := *e
-	own.Command = path
-	return &own, func() int64 {
+	own := e.wrapped(t, "[ \"$1\" = load ] || exec \"$e\" \"$@\"\ntee \"$d/sent\" | \"$e\" \"$@\"\n")
+	sent := filepath.Join(filepath.Dir(own.Command), "sent")
+	return own, func() int64 {
 		fi, err := os.Stat(sent)
 		os.Remove(sent)
 		if err != nil {
@@ -296,11 +292,21 @@ func counting(t *testing.T, e *engineHandle) (*engineHandle, func() int64) {
 	}
 }
 
+// wrapped is the engine with a shell script for a command, in which $e is the engine's own and $d a directory.
+func (e *engineHandle) wrapped(t *testing.T, script string) *engineHandle {
+	t.Helper()
+	own := *e
+	own.Command = filepath.Join(t.TempDir(), e.Name)
+	script = "#!/bin/sh\nd=${0%/*} e='" + e.Command + "'\n" + script
+	check(t, os.WriteFile(own.Command, []byte(script), 0o755))
+	return &own
+}
+
 // testDelta: what the engine has is not sent, and what it has lost is.
 func testDelta(t *testing.T, e *engineHandle, _ string) {
 	e, sent := counting(t, e)
 	m := newImages(t)
-	base := layer{"init": file(t, probe(t), 0o755), "base": {0o644, bytes.Repeat([]byte(t.Name()), 100000)}}
+	base := layer{"init": file(t, probe(t), 0o755), "base": {0o644, bytes.Repeat(fmt.Append(nil, t.Name(), time.Now().UnixNano()), 50000)}}
 	first := m.image("first", base, layer{"note": {0o644, []byte("first")}})
 	second := m.image("second", base, layer{"note": {0o644, []byte("second")}})
 	size := func(path string) int64 {
@@ -337,6 +343,71 @@ func testDelta(t *testing.T, e *engineHandle, _ string) {
 	if n := sent(); n != size(second) {
 		t.Errorf("after the images were removed, %d of %d bytes sent", n, size(second))
 	}
+}
+
+// testLostLayer: an engine claims a layer that it does not have, or has lost it since; all is sent then.
+func testLostLayer(t *testing.T, e *engineHandle, _ string) {
+	m := newImages(t)
+	note := fmt.Sprint("lost ", time.Now().UnixNano())
+	base := layer{"init": file(t, probe(t), 0o755), "base": {0o644, []byte(note)}}
+	image := m.image("lost", base, layer{"note": {0o644, []byte(note)}})
+	liar := e.wrapped(t, `case "$1 $*" in
+"images "*) echo sha256:0000 ;;
+*.RootFS.Layers*) exec cat "$d/layers" ;;
+load*)
+	echo load >>"$d/loads"
+	exec "$e" "$@"
+	;;
+*) exec "$e" "$@" ;;
+esac
+`)
+	dir := filepath.Dir(liar.Command)
+	check(t, os.WriteFile(filepath.Join(dir, "layers"), fmt.Appendf(nil, "sha256:%x \n", sha256.Sum256(base.tar(t))), 0o644))
+	expect(t, liar.rundocker(t, image, "/init", "read", "/note"), note, "", 0)
+	if loads, err := os.ReadFile(filepath.Join(dir, "loads")); err != nil || strings.Count(string(loads), "load") != 2 {
+		t.Errorf("loads: %q, %v; want one without layers, and one with", loads, err)
+	}
+}
+
+// testLostImage: the image that was found there is gone when the container is made, and is sent again. Its layer is still
+// there, since another image has it, too.
+func testLostImage(t *testing.T, e *engineHandle, _ string) {
+	m := newImages(t)
+	base := layer{"init": file(t, probe(t), 0o755), "note": {0o644, []byte("was lost")}}
+	expect(t, e.rundocker(t, m.image("keeper", base, layer{"x": {0o644, []byte("kept")}}), "/init", "read", "/x"), "kept", "", 0)
+	thief := e.wrapped(t, `if [ "$1" = create ] && [ ! -e "$d/stolen" ]; then
+	: >"$d/stolen"
+	for id; do case $id in sha256:*) "$e" rmi --force "$id" >/dev/null ;; esac done
+fi
+exec "$e" "$@"
+`)
+	expect(t, thief.rundocker(t, m.image("lost", base), "/init", "read", "/note"), "was lost", "", 0)
+	if _, err := os.Stat(filepath.Join(filepath.Dir(thief.Command), "stolen")); err != nil {
+		t.Error("nothing was stolen")
+	}
+}
+
+// testTogether: images that share their lowest layer are loaded, run and removed at once, one of them twice.
+func testTogether(t *testing.T, e *engineHandle, _ string) {
+	m := newImages(t)
+	base := layer{"init": file(t, probe(t), 0o755), "base": {0o644, fmt.Append(nil, "together ", time.Now().UnixNano())}}
+	paths := map[string]string{}
+	for _, note := range []string{"one", "two", "three"} {
+		paths[note] = m.image(note, base, layer{"note": {0o644, []byte(note)}})
+	}
+	var all sync.WaitGroup
+	for _, note := range []string{"one", "two", "three", "one"} {
+		all.Go(func() {
+			var out, errs bytes.Buffer
+			cmd := e.rundocker(t, "--rmi", paths[note], "/init", "read", "/note")
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			// An image that another run of it still uses stays, which a warning says.
+			if err := cmd.Run(); err != nil || out.String() != note {
+				t.Errorf("%s: %v, stdout %q, stderr %q", note, err, out.String(), errs.String())
+			}
+		})
+	}
+	all.Wait()
 }
 
 // testMovedTag: an image that took the name of another is not run in its place.

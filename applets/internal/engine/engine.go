@@ -7,7 +7,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -55,28 +54,24 @@ func Find(name string) (*Engine, error) {
 // Name is the engine's command without its directory.
 func (e *Engine) Name() string { return filepath.Base(e.path) }
 
-// Ping asks the engine for its version. After it succeeded, "no" from the engine means no, and not that
-// nobody is there. The warning is not empty for a version that is known to lose output.
-func (e *Engine) Ping(ctx context.Context) (warning string, err error) {
-	out, err := e.ask(ctx, e.answer, "version", "--format", "{{json .}}")
-	if err != nil {
-		return "", err
-	}
-	var reply struct{ Server *struct{ Version string } }
-	if json.Unmarshal([]byte(out), &reply) == nil && reply.Server != nil {
-		warning = lossy(reply.Server.Version)
-	}
-	return warning, nil
-}
-
-// lossy names the trouble of servers whose containerd closes a container's output before all of it was
-// read (moby issue 45689). The clients that truncate, docker 28.0.0 to 28.0.2, do so in "docker run" only,
-// when the exit status overtakes the output (docker/cli pull request 5957); "start -a" waits for the output.
-func lossy(server string) string {
-	if strings.HasPrefix(server, "24.0.") {
-		return "docker " + server + " may lose output that is read slowly: upgrade it"
-	}
-	return ""
+// Lossy asks docker, and no other engine, whether it is of a version that is known to lose output, while other
+// questions are asked. The channel gives a warning if it is, and is then closed. Containerd under 24.0 closes a
+// container's output before all of it was read (moby issue 45689). The clients that truncate, docker 28.0.0 to 28.0.2,
+// do so in "docker run" only, when the exit status overtakes the output (docker/cli pull request 5957); "start -a" waits
+// for the output.
+func (e *Engine) Lossy(ctx context.Context) <-chan string {
+	warning := make(chan string, 1)
+	go func() {
+		defer close(warning)
+		if e.Name() == "podman" || e.Name() == "nerdctl" {
+			return
+		}
+		server, err := e.ask(ctx, e.answer, "version", "--format", "{{.Server.Version}}")
+		if err == nil && strings.HasPrefix(server, "24.0.") {
+			warning <- "docker " + strings.TrimSpace(server) + " may lose output that is read slowly: upgrade it"
+		}
+	}()
+	return warning
 }
 
 // silence is the error of an engine that hangs.

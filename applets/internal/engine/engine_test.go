@@ -31,7 +31,7 @@ const (
 // part is what the fake says to each command, as shell; tests replace single ones. "$d" is its directory;
 // $d/store holds the IDs of its images, one a file, with the diff IDs as JSON.
 var part = map[string]string{
-	"version":   `echo '{"Client":{"Version":"1"},"Server":{"Version":"20.10.24"}}'`,
+	"version":   `echo 20.10.24`,
 	"images":    `ls "$d/store"`,
 	"load":      `cat >"$d/sent"; echo '["l1"]' >"$d/store/sha256:c0"; echo "Loaded image: x:y"`,
 	"create":    `echo 0123456789`,
@@ -41,7 +41,7 @@ var part = map[string]string{
 	"rmi":       `:`,
 	"container": `echo '{"Status":"exited","ExitCode":0,"StartedAt":"2026-11-21T07:43:07Z"}'`,
 	"image": `shift 5; for i; do
-  if [ -e "$d/store/$i" ]; then case $f in *Layers*) cat "$d/store/$i";; *) echo "$i";; esac
+  if [ -e "$d/store/$i" ]; then case $f in *Layers*) tr -d '[]"' <"$d/store/$i" | tr , ' ';; *) echo "$i";; esac
   else echo "Error: No such image: $i" >&2; rc=1; fi; done; exit $rc`,
 }
 
@@ -153,8 +153,8 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestPingWords plays what docker 20.10, 28 and podman 4 say when they cannot serve.
-func TestPingWords(t *testing.T) {
+// TestLoadNoEngine plays what docker 20.10, 28 and podman 4 say when they cannot serve.
+func TestLoadNoEngine(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "sock")
 	if err := os.WriteFile(socket, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -184,8 +184,9 @@ func TestPingWords(t *testing.T) {
 		{`error during connect: Get "http://docker.example.com/v1.50/version": command [ssh -- h docker system dial-stdio] has exited with exit status 255`,
 			[]string{"docker: error during connect", "hint: check DOCKER_HOST"}},
 	} {
-		f := newFake(t, map[string]string{"version": "printf '\\n%s\\n' '" + c.says + "' >&2; exit 1"})
-		_, err := f.Ping(context.Background())
+		play := "printf '\\n%s\\n' '" + c.says + "' >&2; exit 1"
+		f := newFake(t, map[string]string{"version": play, "image": play})
+		_, err := f.Load(context.Background(), testImage("l1"))
 		wantError(t, err, append(c.want, "125")[:len(c.want)]...)
 		if lines := strings.Count(said(err), "\n"); lines != 3 { // error, hint, status
 			t.Errorf("%d lines:\n%s", lines, said(err))
@@ -193,25 +194,34 @@ func TestPingWords(t *testing.T) {
 	}
 }
 
-func TestPingHangs(t *testing.T) {
-	f := newFake(t, map[string]string{"version": "sleep 60 & wait"})
+func TestLoadHangs(t *testing.T) {
+	f := newFake(t, map[string]string{"image": "sleep 60 & wait"})
 	f.answer = 100 * time.Millisecond
 	begin := time.Now()
-	_, err := f.Ping(context.Background())
-	wantError(t, err, `no answer to "version" within 100ms`, "hint: the engine hangs")
+	_, err := f.Load(context.Background(), testImage("l1"))
+	wantError(t, err, `no answer to "inspect" within 100ms`, "hint: the engine hangs")
 	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("took %v", took)
 	}
 }
 
-func TestPingLossyVersion(t *testing.T) {
-	f := newFake(t, map[string]string{"version": `echo '{"Server":{"Version":"24.0.2"}}'`})
-	if warning, err := f.Ping(context.Background()); err != nil || !strings.Contains(warning, "24.0.2 may lose output") {
-		t.Errorf("warning %q, %v", warning, err)
+func TestLossyVersion(t *testing.T) {
+	f := newFake(t, map[string]string{"version": `echo 24.0.2`})
+	lossy := f.Lossy(context.Background())
+	if warning := <-lossy; !strings.Contains(warning, "24.0.2 may lose output") {
+		t.Errorf("warning %q", warning)
 	}
-	f = newFake(t, map[string]string{"version": `echo '{"Client":{"Version":"4.3.1"}}'`}) // podman without a service
-	if warning, err := f.Ping(context.Background()); err != nil || warning != "" {
-		t.Errorf("warning %q, %v", warning, err)
+	if again := <-lossy; again != "" {
+		t.Errorf("told again: %q", again)
+	}
+	for _, play := range []string{"", "echo 24.0.2; exit 1", "echo no daemon >&2; exit 1"} {
+		if warning := <-newFake(t, map[string]string{"version": play}).Lossy(context.Background()); warning != "" {
+			t.Errorf("%q: warning %q", play, warning)
+		}
+	}
+	f.path = filepath.Join(f.dir, "podman")
+	if warning := <-f.Lossy(context.Background()); warning != "" || len(f.called("version")) != 1 {
+		t.Errorf("podman was asked: %q, %q", warning, f.called("version"))
 	}
 }
 
@@ -230,6 +240,22 @@ func TestLoadPodmanID(t *testing.T) {
 	f := newFake(t, map[string]string{"image": `echo c0`}) // without "sha256:"
 	if l, err := f.Load(context.Background(), testImage("l1")); err != nil || l.ID != config || l.New {
 		t.Errorf("Load = %+v, %v", l, err)
+	}
+}
+
+// TestLoadAbsent: an engine that has not the image says so in its own words, and one whose words are not known is asked
+// whether it is there at all. What it says of a load without a name is taken for an answer.
+func TestLoadAbsent(t *testing.T) {
+	for words, versions := range map[string]int{
+		"Error: No such image: x": 0, "Error response from daemon: no such image: x: No such image: x": 0, // docker 20, 28
+		"Error: inspecting object: x: image not known": 0, "FATA[0000] no such object: x": 0, // podman, nerdctl
+		"Error: never heard of x": 1,
+	} {
+		f := newFake(t, map[string]string{"image": "echo '" + words + "' >&2; exit 1", "load": `cat >"$d/sent"; echo "Loaded image ID: sha256:c0"`})
+		l, err := f.Load(context.Background(), testImage("l1"))
+		if err != nil || l.ID != config || !l.New || len(f.called("version")) != versions || len(f.called("inspect")) != 1 {
+			t.Errorf("%s: %+v, %v; calls %q", words, l, err, append(f.called("version"), f.called("inspect")...))
+		}
 	}
 }
 
@@ -326,7 +352,7 @@ func TestLoadEarlyEnd(t *testing.T) {
 }
 
 func TestRemove(t *testing.T) {
-	for tags, want := range map[string]string{`["x:1","y:2"]`: "rmi x:1 y:2", `[]`: "rmi " + config, `null`: "rmi " + config} {
+	for tags, want := range map[string]string{"x:1 y:2 ": "rmi x:1 y:2", "": "rmi " + config} {
 		f := newFake(t, map[string]string{"image": "echo '" + tags + "'"})
 		if err := f.Remove(config); err != nil || !slices.Equal(f.called("rmi"), []string{want}) {
 			t.Errorf("%s: %v, %q; want %q", tags, err, f.called("rmi"), want)

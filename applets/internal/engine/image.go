@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -50,12 +49,12 @@ func (e *Engine) Load(ctx context.Context, img Image) (Loaded, error) {
 // Remove removes an image and its names, unless a container uses it. It goes by the names, since an image that
 // has several is removed by ID with --force only, and with that podman ends and removes other people's containers.
 func (e *Engine) Remove(id string) error {
-	out, err := e.ask(context.Background(), e.answer, "inspect", "--type", "image", "--format", "{{json .RepoTags}}", id)
+	out, err := e.ask(context.Background(), e.answer, "inspect", "--type", "image", "--format", "{{range .RepoTags}}{{.}} {{end}}", id)
 	if err != nil {
 		return err
 	}
-	var names []string
-	if json.Unmarshal([]byte(out), &names) != nil || len(names) == 0 {
+	names := strings.Fields(out)
+	if len(names) == 0 {
 		names = []string{id}
 	}
 	_, err = e.ask(context.Background(), e.work, append([]string{"rmi"}, names...)...)
@@ -66,29 +65,42 @@ func (e *Engine) Remove(id string) error {
 // engine's store (moby issue 48401); a name would say nothing, since anybody can move it.
 func (e *Engine) present(ctx context.Context, img Image) (string, error) {
 	ids, err := e.ids(ctx, img.IDs)
-	for _, id := range ids {
-		if slices.Contains(img.IDs, id) {
-			return id, nil
-		}
+	if id := img.among(ids); id != "" {
+		return id, nil
 	}
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
 	var hung silence
-	if errors.As(err, &hung) {
-		return "", err
+	if err != nil && !Absent(err) && !errors.As(err, &hung) {
+		_, err = e.ask(ctx, e.answer, "version") // a no in words that are not known, or nobody there
 	}
-	return "", nil // "no such image" differs from engine to engine; Ping has seen that it answers
+	if Absent(err) {
+		err = nil
+	}
+	return "", err
+}
+
+// Absent tells whether an engine failed for want of an image: docker's words, podman's and nerdctl's.
+func Absent(err error) bool {
+	words := strings.ToLower(fmt.Sprint(err))
+	return strings.Contains(words, "no such image") || strings.Contains(words, "image not known") || strings.Contains(words, "no such object")
+}
+
+// among returns the first of the engine's IDs that is one of the image's, or "".
+func (img Image) among(ids []string) string {
+	for _, id := range ids {
+		if slices.Contains(img.IDs, withAlgorithm(id)) {
+			return withAlgorithm(id)
+		}
+	}
+	return ""
 }
 
 // ids returns the IDs of those of the images that are there.
 func (e *Engine) ids(ctx context.Context, images []string) ([]string, error) {
 	out, err := e.ask(ctx, e.answer, append([]string{"inspect", "--type", "image", "--format", "{{.Id}}"}, images...)...)
-	var all []string
-	for id := range strings.FieldsSeq(out) {
-		all = append(all, withAlgorithm(id))
-	}
-	return all, err
+	return strings.Fields(out), err
 }
 
 // withAlgorithm completes podman's IDs, which are bare.
@@ -106,31 +118,31 @@ func (e *Engine) common(ctx context.Context, diffIDs []string) int {
 	if err != nil {
 		return 0
 	}
+	const most = 100 // bounds the command line and the answer
 	ids := strings.Fields(out)
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	most := 0
-	for chunk := range slices.Chunk(ids, 100) { // bounds the command line and the answer
-		for _, layers := range e.layers(ctx, chunk) {
-			n := 0
-			for n < len(layers) && n < len(diffIDs) && layers[n] == diffIDs[n] {
-				n++
+	longest := 0
+	for len(ids) > 0 {
+		n := min(most, len(ids))
+		for _, layers := range e.layers(ctx, ids[:n]) {
+			same := 0
+			for same < min(len(layers), len(diffIDs)) && layers[same] == diffIDs[same] {
+				same++
 			}
-			most = max(most, n)
+			longest = max(longest, same)
 		}
+		ids = ids[n:]
 	}
-	return most
+	return longest
 }
 
 // layers returns the diff IDs of each image that the engine tells of.
-func (e *Engine) layers(ctx context.Context, images []string) [][]string {
-	out, _ := e.ask(ctx, e.answer, append([]string{"inspect", "--type", "image", "--format", "{{json .RootFS.Layers}}"}, images...)...)
-	var all [][]string
-	for line := range strings.Lines(out) {
-		var layers []string
-		if json.Unmarshal([]byte(line), &layers) == nil {
-			all = append(all, layers)
-		}
+func (e *Engine) layers(ctx context.Context, images []string) (all [][]string) {
+	const format = "{{range .RootFS.Layers}}{{.}} {{end}}"
+	out, _ := e.ask(ctx, e.answer, append([]string{"inspect", "--type", "image", "--format", format}, images...)...)
+	for _, line := range strings.Split(out, "\n") {
+		all = append(all, strings.Fields(line))
 	}
 	return all
 }
@@ -145,7 +157,10 @@ func (e *Engine) load(ctx context.Context, img Image, omit int) (Loaded, error) 
 	if i := strings.Index(reply, "Error unpacking"); i >= 0 {
 		return Loaded{}, fmt.Errorf("%s: load: %s", e.Name(), firstLine(reply[i:]))
 	}
-	id, err := e.present(ctx, img)
+	id := img.among(loadedNames(reply)) // an image without a name is told by its ID
+	if id == "" {
+		id, err = e.present(ctx, img)
+	}
 	switch {
 	case err != nil:
 		return Loaded{}, err
@@ -193,7 +208,7 @@ func (e *Engine) mismatch(ctx context.Context, img Image, reply string) error {
 	if len(ids) == 0 {
 		return fmt.Errorf("%s: load brought no image: %s", e.Name(), firstLine(reply))
 	}
-	return cli.Hint(fmt.Errorf("%s: image id mismatch: loaded %s, but the archive holds %s", e.Name(), ids[0], img.IDs[0]),
+	return cli.Hint(fmt.Errorf("%s: image id mismatch: loaded %s, but the archive holds %s", e.Name(), withAlgorithm(ids[0]), img.IDs[0]),
 		"rebuild the archive with ctbox mkimage")
 }
 
@@ -201,7 +216,7 @@ func (e *Engine) mismatch(ctx context.Context, img Image, reply string) error {
 // ID" for an image without a name, and "Loaded image(s): NAME,NAME" in older podman.
 func loadedNames(reply string) []string {
 	var all []string
-	for line := range strings.Lines(reply) {
+	for _, line := range strings.Split(reply, "\n") {
 		for _, prefix := range []string{"Loaded image: ", "Loaded image ID: ", "Loaded image(s): "} {
 			if names, ok := strings.CutPrefix(line, prefix); ok {
 				all = append(all, strings.Split(strings.TrimSpace(names), ",")...)
