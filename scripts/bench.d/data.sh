@@ -34,7 +34,7 @@ make_debian() {
 	invent "$1"
 }
 
-# invent DIR: a tree of the shape of Debian's minbase: 9,000 files, 170 MB, in 900 directories; two thirds are below 4 KB, and the largest
+# invent DIR: a tree of the shape of Debian's minbase: 9,000 files, 150 MB, in 900 directories; half of them are below 3 KB, and the largest
 # has some MB. They are made of words, so that they can be compressed about as well.
 invent() {
 	mkdir -p "$1"
@@ -51,8 +51,7 @@ invent() {
 			at = sprintf("%s/d%02d/sub%02d", dir, d % 30, d / 30)
 			system("mkdir -p " at)
 			for (f = 0; f < 10; f++) {
-				size = int(exp(7 + 1.9 * sqrt(-2 * log(1 - rand() * 0.9999)) * cos(6.2832 * rand())))
-				if ((d * 10 + f) % 64 == 0) size = 700000 + int(rand() * 1000000)
+				size = int(exp(7.8 + 2 * sqrt(-2 * log(1 - rand() * 0.9999)) * cos(6.2832 * rand())))
 				name = at "/file" f
 				printf "%s", substr(text, 1 + int(rand() * 2000000), size) >name
 				close(name)

@@ -33,7 +33,7 @@ memory_mklayer() {
 	peak "mklayer, $records devices" 64 'ctbox mklayer -C "$tmp/empty" "$devices" >/dev/null'
 	lists
 	awk '/file/ { print $1, "-" }' "$old" >"$tmp/deleted.list"
-	peak "mklayer, $records deletions" 64 'ctbox mklayer -C "$tmp/empty" "$tmp/deleted.list" >/dev/null'
+	peak "mklayer, $records deletions" 64 'ctbox mklayer -q -C "$tmp/empty" "$tmp/deleted.list" >/dev/null'
 }
 
 memory_mklayer_files() {
