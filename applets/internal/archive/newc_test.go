@@ -250,3 +250,15 @@ func FuzzNewc(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkNewcWriter(b *testing.B) {
+	w := NewNewcWriter(io.Discard)
+	dir := NewcEntry{Name: []byte("usr/share/doc"), Mode: 0o40755}
+	link := NewcEntry{Name: []byte("usr/lib/libexample.so.1"), Mode: 0o120777, Size: 20}
+	b.ReportAllocs()
+	for b.Loop() {
+		must(b, w.Header(&dir))
+		must(b, w.Header(&link))
+		must(b, w.Content(strings.NewReader("libexample.so.1.2.34"), link.Size, nil))
+	}
+}

@@ -131,3 +131,16 @@ func TestEntries(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func BenchmarkWalk(b *testing.B) {
+	dir, _ := benchTree(b)
+	top := openDir(b, dir)
+	b.ReportAllocs()
+	for b.Loop() {
+		names := 0
+		must(b, top.Walk(false, func([]byte) error { names++; return nil }, func(err error) { b.Error(err) }))
+		if names != 1011 {
+			b.Fatal(names)
+		}
+	}
+}

@@ -148,3 +148,21 @@ func FuzzTemplate(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkConfig(b *testing.B) {
+	text := []byte(`{"os":"linux","architecture":"amd64","created":"x","config":{"Env":["PATH=/bin","LANG=C"],"Cmd":["/bin/sh","-c","\u00e9"],"Labels":{"a":"b"}}}`)
+	o := options(b, pack(b, "a"))
+	b.ReportAllocs()
+	for b.Loop() {
+		template, err := ParseTemplate(text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		o.Template = template
+		made, err := newBuild(o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		made.config()
+	}
+}

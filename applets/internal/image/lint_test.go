@@ -171,3 +171,19 @@ func FuzzLint(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkLint reads a layer of a thousand files.
+func BenchmarkLint(b *testing.B) {
+	var names []string
+	for i := range 1000 {
+		names = append(names, fmt.Sprintf("usr/share/doc/file%04d", i))
+	}
+	layer := pack(b, names...)
+	b.SetBytes(int64(len(layer)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := lintBytes(layer); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
