@@ -15,6 +15,7 @@ machine() {
 	printf 'kernel\t%s %s\n' "$(uname -s)" "$(uname -r | sed 's/[^0-9.].*//')"
 	printf 'go\t%s\n' "$(go env GOVERSION)"
 	printf 'commit\t%s\n' "$(git -C "$source" describe --always --dirty 2>/dev/null || echo unknown)"
+	printf 'load\t%s\n' "$(cut -d ' ' -f 1 /proc/loadavg)"
 	printf 'records\t%s\n' "$records"
 }
 
@@ -35,15 +36,15 @@ skip() {
 	exit 0
 }
 
-# failed STATUS: the measurement $name did not come to its end.
+# failed STATUS: $measurement did not come to its end.
 failed() {
-	row "$name" '' ''
+	row "$measurement" '' ''
 	record '' '' '' '' '' failed '' '' '' "status $1"
 }
 
 # record OURS THEIRS RATIO LOW HIGH VERDICT MIB MIB ROUNDS NOTE: adds to the rows, and prints.
 record() {
-	printf '%s\t' "$name" "$what" "$against" "$unit" "$1" "$2" "$3" "$4" "$5" "$limit" "$6" "$7" "$8" "$9" >>"$tmp/rows"
+	printf '%s\t' "$measurement" "$what" "$against" "$unit" "$1" "$2" "$3" "$4" "$5" "$limit" "$6" "$7" "$8" "$9" >>"$tmp/rows"
 	shift 9
 	printf '%s\n' "$1" >>"$tmp/rows"
 	tail -n 1 "$tmp/rows" | awk -f "$parts/table.awk"

@@ -18,8 +18,8 @@ file == 2 {
 !inside
 
 function results(   i, f) {
-	printf "Measured on %s at commit %s: %s, %s cores, %s, %s, %s.", machine["date"], machine["commit"], machine["cpu"], machine["cores"],
-		machine["memory"], machine["kernel"], machine["go"]
+	printf "Measured on %s at commit %s: %s, %s cores, %s, %s, %s; load %s at the start.", machine["date"], machine["commit"], machine["cpu"], machine["cores"],
+		machine["memory"], machine["kernel"], machine["go"], machine["load"]
 	print " Medians of times; the median ratio, and its quartiles.\n"
 	print "| what | against | ours | theirs | ratio | limit | peak MiB, ours / theirs |"
 	print "|---|---|---:|---:|---:|---:|---:|"
@@ -33,6 +33,9 @@ function results(   i, f) {
 }
 
 function line(f) {
+	gsub(/</, "\\&lt;", f[2])
+	gsub(/>/, "\\&gt;", f[2])
+	gsub(/>/, "\\&gt;", f[3])
 	if (f[11] == "skipped" || f[11] == "failed") {
 		printf "| %s | %s | | | %s | %s | |\n", f[2], f[3], f[11] ": " f[15], f[10]
 		return
@@ -48,6 +51,6 @@ function bold(s, f) { return f[11] == "over" ? "**" s "**" : s }
 function amount(x, unit) {
 	if (x == "") return ""
 	if (unit == "s") return x < 0.1 ? sprintf("%.2f ms", x * 1000) : sprintf("%.2f s", x)
-	if (unit == "bytes") return sprintf("%.1f MB", x / 1e6)
+	if (unit == "bytes") return sprintf("%.0f kB", x / 1e3)
 	return unit == "exponent" ? sprintf("n^%.2f", x) : x " " unit
 }
