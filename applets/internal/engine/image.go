@@ -141,7 +141,7 @@ func (e *Engine) common(ctx context.Context, diffIDs []string) int {
 func (e *Engine) layers(ctx context.Context, images []string) (all [][]string) {
 	const format = "{{range .RootFS.Layers}}{{.}} {{end}}"
 	out, _ := e.ask(ctx, e.answer, append([]string{"inspect", "--type", "image", "--format", format}, images...)...)
-	for _, line := range strings.Split(out, "\n") {
+	for line := range strings.SplitSeq(out, "\n") {
 		all = append(all, strings.Fields(line))
 	}
 	return all
@@ -216,7 +216,7 @@ func (e *Engine) mismatch(ctx context.Context, img Image, reply string) error {
 // ID" for an image without a name, and "Loaded image(s): NAME,NAME" in older podman.
 func loadedNames(reply string) []string {
 	var all []string
-	for _, line := range strings.Split(reply, "\n") {
+	for line := range strings.SplitSeq(reply, "\n") {
 		for _, prefix := range []string{"Loaded image: ", "Loaded image ID: ", "Loaded image(s): "} {
 			if names, ok := strings.CutPrefix(line, prefix); ok {
 				all = append(all, strings.Split(strings.TrimSpace(names), ",")...)

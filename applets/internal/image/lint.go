@@ -222,14 +222,14 @@ func safe(raw, name string) error {
 	case len(name) > maxPath:
 		return fmt.Errorf("name longer than %d bytes", maxPath)
 	}
-	for part := range strings.SplitSeq(name, "/") {
-		switch part {
+	for elem := range strings.SplitSeq(name, "/") {
+		switch elem {
 		case "..":
 			return errors.New(`".." in the name`)
 		case ".", "":
 			return errors.New("name is not in its simplest form")
 		}
-		if len(part) > maxBase {
+		if len(elem) > maxBase {
 			return fmt.Errorf("part of the name longer than %d bytes", maxBase)
 		}
 	}

@@ -37,16 +37,16 @@ type Reuse struct {
 
 // made lists the layers that were compressed here, for the index.
 func (b *build) made() map[string]string {
-	var list string
+	var list strings.Builder
 	for _, l := range b.layers {
 		if l.members > 0 {
-			list += " " + hex(l.digest) + ":" + strconv.Itoa(l.members)
+			list.WriteString(" " + hex(l.digest) + ":" + strconv.Itoa(l.members))
 		}
 	}
-	if list == "" {
+	if list.String() == "" {
 		return nil
 	}
-	return map[string]string{madeAnnotation: compress.GzipVersion + list}
+	return map[string]string{madeAnnotation: compress.GzipVersion + list.String()}
 }
 
 // open looks for what may be copied. An image that is damaged only costs time.
@@ -107,7 +107,7 @@ func (u *Reuse) file(path string) (*io.SectionReader, error) {
 // add takes note of the layers that mkimage has compressed, and of the others when one is damaged.
 func (u *Reuse) add() error {
 	layers, err := u.listed()
-	for _, layer := range strings.Fields(layers) {
+	for layer := range strings.FieldsSeq(layers) {
 		if e := u.layer(strings.Cut(layer, ":")); e != nil && err == nil {
 			err = fmt.Errorf("%q: %w", layer, e)
 		}
