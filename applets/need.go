@@ -3,7 +3,6 @@ package applets
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -62,13 +61,15 @@ func reportMissing(w io.Writer, name string) error {
 
 // whereFrom is " (Debian: x; Fedora: y; ...)", or "" for a program that we do not know.
 func whereFrom(name string) string {
-	at, ok := slices.BinarySearchFunc(packages[:], name, func(p packaged, name string) int {
-		return strings.Compare(p.program, name)
-	})
-	if !ok {
+	var p packaged
+	for _, other := range packages {
+		if other.program == name {
+			p = other
+		}
+	}
+	if p.program == "" {
 		return ""
 	}
-	p := packages[at]
 	var from []string
 	for _, d := range [...]struct{ name, pkg string }{
 		{"Debian", p.debian}, {"Fedora", p.fedora}, {"Alpine", p.alpine}, {"Arch", p.arch},

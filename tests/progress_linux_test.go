@@ -54,8 +54,8 @@ func TestProgressIsShown(t *testing.T) {
 		args     []string
 	}{
 		{"", `\d+\.\d MiB of 6\.0 MiB, \d+%, \S+ .?i?B/s`, []string{"mkimage", "layers"}},
-		{"", `0 B, \d+% of the list, 0 B/s`, []string{"mklayer", "-C", "tree", "tree.list"}},
-		{"", `0 B, \d+% of the list, 0 B/s`, []string{"mkinitrd", "-C", "tree", "tree.list"}},
+		{"", `\d+ B, \d+% of the list, 0 B/s`, []string{"mklayer", "-C", "tree", "tree.list"}},
+		{"", `\d+ B, \d+% of the list, 0 B/s`, []string{"mkinitrd", "-C", "tree", "tree.list"}},
 		{names(b, "files", 2*batch), `\d+ files, \d+ B, \d+ B/s`, []string{"fileids", "-C", "files"}},
 		{"text", `4 B, \d B/s`, []string{"sha256"}},
 	} {

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -113,10 +112,9 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 		return l.copySpool(w)
 	}
 	return l.read(func(f *os.File) error {
-		blob := sha256.New()
-		plain := blob
-		src := io.TeeReader(io.LimitReader(l.progress.Reader(f), l.size), beside{w, blob})
-		tar := src
+		src := newCopier(w, io.LimitReader(l.progress.Reader(f), l.size))
+		defer src.stop()
+		plain, tar := src.hash, io.Reader(src)
 		if l.method != "none" {
 			z, _, err := compress.NewReader(src)
 			if err != nil {
@@ -132,22 +130,8 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 		if err := drain(src); err != nil {
 			return err
 		}
-		return l.found(digest(blob), digest(plain))
+		return l.found(digest(src.hash), digest(plain))
 	})
-}
-
-// beside writes to w, and meanwhile to hash on another processor.
-type beside struct {
-	w    io.Writer
-	hash hash.Hash
-}
-
-func (b beside) Write(p []byte) (n int, err error) {
-	var group sync.WaitGroup
-	group.Go(func() { b.hash.Write(p) })
-	n, err = b.w.Write(p)
-	group.Wait()
-	return n, err
 }
 
 // convert writes the layer's blob to spool at offset at, compressed as b says.
@@ -159,7 +143,7 @@ func (l *layer) convert(spool *os.File, at int64, b *build) error {
 		}
 		defer r.Close()
 		blob, plain, out := sha256.New(), sha256.New(), io.NewOffsetWriter(spool, at)
-		z, err := compress.NewWriter(beside{out, blob}, b.Compress, 0)
+		z, err := compress.NewWriter(io.MultiWriter(out, blob), b.Compress, 0)
 		if err != nil {
 			return err
 		}
@@ -226,12 +210,12 @@ func drain(r io.Reader) error {
 }
 
 func (l *layer) copySpool(w io.Writer) error {
-	sum := sha256.New()
-	spool := io.NewSectionReader(l.spool, 0, l.size)
-	if _, err := io.CopyBuffer(beside{w, sum}, struct{ io.Reader }{l.progress.Reader(spool)}, make([]byte, readSize)); err != nil {
+	src := newCopier(w, l.progress.Reader(io.NewSectionReader(l.spool, 0, l.size)))
+	defer src.stop()
+	if err := drain(src); err != nil {
 		return l.errorf(err)
 	}
-	return l.found(digest(sum), l.diffID)
+	return l.found(digest(src.hash), l.diffID)
 }
 
 func (l *layer) found(blob, plain string) error {

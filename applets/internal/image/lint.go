@@ -49,33 +49,58 @@ func (s *source) Read(p []byte) (int, error) {
 // root, or drop something silently. again opens the same tar once more, for what one pass in constant
 // memory cannot see: the targets of hard links, and names that are out of order.
 func lint(r io.Reader, again func() (io.Reader, error)) error {
-	ordered := &orderCheck{}
-	links := &linkCheck{seed: maphash.MakeSeed(), wanted: map[uint64]bool{}}
-	if err := scan(r, func(e *entry) error {
-		if err := e.check(); err != nil {
-			return err
-		}
-		links.want(e)
-		return ordered.add(e)
-	}); err != nil {
+	seed := maphash.MakeSeed()
+	c := checks{links: linkCheck{seed, map[uint64]bool{}}, names: nameCheck{seed, map[uint64]use{}}}
+	if err := scan(r, c.first); err != nil {
 		return err
 	}
-	if len(links.wanted) == 0 && !ordered.broken {
+	if len(c.links.wanted) == 0 && !c.ordered.broken {
 		return nil
 	}
-	r, err := again()
-	if err != nil {
+	if len(c.kept) == mostKept { // and perhaps not all
+		r, err := again()
+		if err != nil {
+			return err
+		}
+		return rescan(r, c.second)
+	}
+	for _, e := range c.kept {
+		if err := c.second(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checks are those that see more than one entry.
+type checks struct {
+	ordered orderCheck
+	links   linkCheck
+	names   nameCheck
+	kept    []*entry // the first ones: to read a tar again takes as long as to read it
+}
+
+// mostKept bounds what is kept to some 10 MiB; tests lower it.
+var mostKept = 16 << 10
+
+func (c *checks) first(e *entry) error {
+	if err := e.check(); err != nil {
 		return err
 	}
-	names := &nameCheck{seed: links.seed, seen: map[uint64]use{}}
-	return rescan(r, func(e *entry) error {
-		if ordered.broken {
-			if err := names.add(e); err != nil {
-				return err
-			}
+	if len(c.kept) < mostKept {
+		c.kept = append(c.kept, e)
+	}
+	c.links.want(e)
+	return c.ordered.add(e)
+}
+
+func (c *checks) second(e *entry) error {
+	if c.ordered.broken {
+		if err := c.names.add(e); err != nil {
+			return err
 		}
-		return links.add(e)
-	})
+	}
+	return c.links.add(e)
 }
 
 // rescan is scan for a tar that was found whole; it seeks over content where it can.

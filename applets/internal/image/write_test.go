@@ -189,28 +189,6 @@ func TestChangedLayer(t *testing.T) {
 	}
 }
 
-// What is written beside is hashed, also when writing fails, whose error it is.
-func TestBeside(t *testing.T) {
-	for _, want := range []error{nil, io.ErrClosedPipe} {
-		r, w := io.Pipe()
-		var got []byte
-		done := make(chan struct{})
-		if want != nil {
-			r.Close()
-			close(done)
-		} else {
-			go func() { got, _ = io.ReadAll(r); close(done) }()
-		}
-		hash := sha256.New()
-		n, err := beside{w, hash}.Write([]byte("text"))
-		w.Close()
-		<-done
-		if err != want || err == nil && (n != 4 || string(got) != "text") || digest(hash) != digestOf([]byte("text")) {
-			t.Errorf("%d, %v, %q", n, err, got)
-		}
-	}
-}
-
 func TestHeader(t *testing.T) {
 	for _, c := range []struct {
 		name        string

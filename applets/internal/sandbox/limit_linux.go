@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"slices"
 	"strings"
 	"unsafe"
 
@@ -109,7 +108,13 @@ func (b *bound) rlimit(resource int, value int64) {
 }
 
 func (b *bound) without(resource int) {
-	b.rlimits = slices.DeleteFunc(slices.Clone(b.rlimits), func(r plan.Rlimit) bool { return r.Resource == resource })
+	var others []plan.Rlimit
+	for _, r := range b.rlimits {
+		if r.Resource != resource {
+			others = append(others, r)
+		}
+	}
+	b.rlimits = others
 }
 
 // boundMemory bounds the address space, of which programs in Go or Java reserve much more than they use.
