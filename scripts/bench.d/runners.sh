@@ -119,8 +119,11 @@ against() {
 	verdict
 }
 
+why_slower='runlocal mounts an overlay and filters system calls, and a Go program takes more than a millisecond to start'
+
 ratio_runlocal_bwrap() {
 	row 'runlocal' 'bwrap, all namespaces' 0.75
+	reason=$why_slower
 	sandboxes
 	against bwrap --unshare-all --bind "$sandboxes/bwrap" / --proc /proc --dev /dev /init
 }
@@ -129,6 +132,7 @@ ratio_runlocal_bwrap() {
 # root hides them, from both sides and from nobody else.
 ratio_runlocal_crun() {
 	row 'runlocal' 'crun, rootless, no cgroup' 0.4
+	reason=$why_slower
 	sandboxes
 	needs crun
 	set -- crun --cgroup-manager=disabled --root="$sandboxes/state" run --bundle="$sandboxes/crun" ctbox-bench
@@ -147,6 +151,7 @@ ratio_runlocal_crun() {
 # The other isolates nothing but users.
 ratio_runlocal_unshare() {
 	row 'runlocal' 'unshare -r chroot' 2.0
+	reason=$why_slower
 	sandboxes
 	against unshare -r chroot "$sandboxes/plain" /init
 }

@@ -19,10 +19,10 @@ type copier struct {
 
 // newCopier begins to copy. stop must be called before r and w are used otherwise.
 func newCopier(w io.Writer, r io.Reader) *copier {
-	const buffers = 3 // one for each side, and one between
+	const buffers, size = 6, 128 << 10 // the fastest, but others are not much slower
 	c := &copier{hash: sha256.New(), free: make(chan []byte, buffers), full: make(chan []byte, buffers)}
 	for range buffers {
-		c.free <- make([]byte, readSize)
+		c.free <- make([]byte, size)
 	}
 	go c.copy(w, r)
 	return c
@@ -46,19 +46,31 @@ func (c *copier) copy(w io.Writer, r io.Reader) {
 
 // Read gives what was copied.
 func (c *copier) Read(p []byte) (int, error) {
+	b, err := c.take(len(p))
+	return copy(p, b), err
+}
+
+// Discard passes over at most n bytes.
+func (c *copier) Discard(n int) (int, error) {
+	b, err := c.take(n)
+	return len(b), err
+}
+
+// take gives at most n bytes, valid until it is called again.
+func (c *copier) take(n int) (b []byte, err error) {
 	if len(c.left) == 0 {
 		if c.at != nil {
-			c.free <- c.at[:readSize]
+			c.free <- c.at[:cap(c.at)]
 		}
 		if c.at = <-c.full; c.at == nil {
-			return 0, c.err
+			return nil, c.err
 		}
 		c.hash.Write(c.at)
 		c.left = c.at
 	}
-	n := copy(p, c.left)
-	c.left = c.left[n:]
-	return n, nil
+	n = min(n, len(c.left))
+	b, c.left = c.left[:n], c.left[n:]
+	return b, nil
 }
 
 // stop waits until nothing is copied any more.

@@ -3,6 +3,7 @@ package image
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -33,16 +34,52 @@ const readSize = 256 << 10
 
 // source reads a tar and remembers how far it came and whether it hit the end.
 type source struct {
-	*bufio.Reader
+	from discarder
 	read int64
 	end  bool
 }
 
+type discarder interface {
+	io.Reader
+	Discard(n int) (discarded int, err error)
+}
+
+func newSource(r io.Reader) *source {
+	d, ok := r.(discarder)
+	if !ok {
+		d = bufio.NewReaderSize(r, readSize)
+	}
+	return &source{from: d}
+}
+
 func (s *source) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
+	n, err := s.from.Read(p)
+	return n, s.note(n, err)
+}
+
+func (s *source) note(n int, err error) error {
 	s.read += int64(n)
 	s.end = s.end || err == io.EOF
-	return n, err
+	return err
+}
+
+// Seek goes on from where it is, for tar.Reader to pass over content without a copy of it. What ends before is there seen
+// by the next Read.
+func (s *source) Seek(offset int64, whence int) (int64, error) {
+	if whence != io.SeekCurrent || offset < 0 {
+		return 0, errors.ErrUnsupported
+	}
+	for offset > 0 {
+		n, err := s.from.Discard(int(min(offset, readSize)))
+		offset -= int64(n)
+		if s.note(n, err) == io.EOF {
+			break
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return s.read, nil
 }
 
 // lint reads a layer's tar to its end and tells what would make engines refuse it, unpack it outside the
@@ -125,7 +162,7 @@ func rescan(r io.Reader, see func(*entry) error) error {
 // scan calls see for each entry and checks that the archive is whole: its two zero blocks are there, and
 // nothing but zeros after them.
 func scan(r io.Reader, see func(*entry) error) error {
-	src := &source{Reader: bufio.NewReaderSize(r, readSize)}
+	src := newSource(r)
 	t := tar.NewReader(src)
 	for {
 		start := src.read
@@ -162,16 +199,17 @@ func (s *source) cut() error {
 
 // zeros reads on to the end: padding to a record is common, but a second archive would be lost in silence.
 func (s *source) zeros() error {
+	var block [8 * blockSize]byte
 	for {
-		c, err := s.ReadByte()
+		n, err := s.Read(block[:])
+		if len(bytes.Trim(block[:n], "\x00")) > 0 {
+			return errors.New("data after the end of the archive (two archives joined?)")
+		}
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
-		}
-		if c != 0 {
-			return errors.New("data after the end of the archive (two archives joined?)")
 		}
 	}
 }
