@@ -62,6 +62,7 @@ runkvm() { ctbox runkvm --accel=tcg --kernel="$kernel" "$guests/$1"; }
 
 ratio_runkvm_cold() {
 	row 'runkvm --cold' 'the cookbook with qemu' 0.53
+	reason='most of it is the boot of the kernel, which qemu emulates'
 	guests
 	timed 5 'ctbox runkvm --accel=tcg --kernel="$kernel" --cold "$guests/hello.initrd"' 'sh "$guests/cookbook.sh"'
 	same
