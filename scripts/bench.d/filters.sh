@@ -189,7 +189,7 @@ ratio_gz_gzip() {
 # changed_gz: a line more in one file; and what rsync moves to bring the compressed image that is there up to date.
 changed_gz() {
 	row 'gz, one file changed: bytes moved' 'gzip --rsyncable -6' 1.3
-	reason='a member of the stream, which changes whole, has 340 KiB on average; gzip begins anew every few KiB'
+	reason='what follows a change is as before from the next entry on that the window lets be; gzip need not wait for an entry'
 	needs rsync
 	file=$(find "$data/debian" -type f -size +8k -size -64k | sort | sed -n 100p)
 	mkdir "$tmp/changed"

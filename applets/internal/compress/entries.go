@@ -28,6 +28,17 @@ func (e *entries) scan(in []byte) {
 	}
 }
 
+// in is what begins before end, in the memory of to.
+func (e *entries) in(to []int, end int) []int {
+	to = to[:0]
+	for _, mark := range e.marks {
+		if mark < end {
+			to = append(to, mark)
+		}
+	}
+	return to
+}
+
 // shift makes offsets relative to at.
 func (e *entries) shift(at int) {
 	kept := e.marks[:0]

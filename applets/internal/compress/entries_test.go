@@ -131,3 +131,37 @@ func TestInputFails(t *testing.T) {
 		}
 	}
 }
+
+// TestChangeIsLocal: where the entries are again as before, and the window holds nothing of the change, so is what they become, though
+// all of it is one member. Only its trailer differs.
+func TestChangeIsLocal(t *testing.T) {
+	const window = 32 << 10
+	entries := tree(9, 12, 30_000)
+	var before, after bytes.Buffer
+	pack(t, &before, "gzip", entries, 0)
+	entries[2].body = append([]byte("a line more\n"), entries[2].body...)[:len(entries[2].body)]
+	pack(t, &after, "gzip", entries, 0)
+	a, b := before.Bytes(), after.Bytes()
+	if members := bytes.Count(a, []byte(GzipHeader)); members != 1 {
+		t.Fatalf("%d members", members)
+	}
+	a, b = a[:len(a)-trailerLen], b[:len(b)-trailerLen]
+	begin, end := 0, 0
+	for begin < min(len(a), len(b)) && a[begin] == b[begin] {
+		begin++
+	}
+	for end < min(len(a), len(b))-begin && a[len(a)-1-end] == b[len(b)-1-end] {
+		end++
+	}
+	content, most := 0, 0
+	for i, e := range entries {
+		content += len(e.head) + len(e.body)
+		if i == 2 || i == 3 { // the entry, and what may be left when the window is at its end
+			most += len(e.head) + len(e.body)
+		}
+	}
+	t.Logf("%d bytes of %d differ, of %d of content", len(b)-begin-end, len(b), content)
+	if changed := len(b) - begin - end; changed*content > (most+window)*len(b)*11/10 {
+		t.Errorf("%d bytes of %d differ", changed, len(b))
+	}
+}
