@@ -1,7 +1,6 @@
 package applets
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -106,11 +105,7 @@ func (s *stream) Read(p []byte) (int, error) {
 }
 
 func (s *stream) errorf(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		err = path.Err
-	}
-	return fmt.Errorf("%s: %w", s.shown, err)
+	return fmt.Errorf("%s: %w", s.shown, output.Cause(err))
 }
 
 // is reports whether the stream comes from a regular file that info describes: it would grow for ever, or be lost.

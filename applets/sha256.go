@@ -110,7 +110,7 @@ func (c *sumChecker) list(name string) error {
 	} else {
 		f, err := os.Open(name)
 		if err != nil {
-			c.fail("%s: %s", name, sums.Cause(err))
+			c.fail("%s: %s", name, output.Cause(err))
 			return nil
 		}
 		defer f.Close()
@@ -149,7 +149,7 @@ func (c *sumChecker) entry(l *sumList, n int, sum sums.Sum, name string, err err
 func (c *sumChecker) summary(l *sumList, err error) {
 	switch {
 	case err != nil:
-		c.fail("%s: %s", l.shown, sums.Cause(err))
+		c.fail("%s: %s", l.shown, output.Cause(err))
 	case l.files+l.malformed == 0:
 		c.fail("%s: no digests in it", l.shown)
 	}

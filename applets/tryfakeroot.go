@@ -122,12 +122,8 @@ func tryFakerootPath(path string) (string, error) {
 	if err == nil {
 		dir, err = filepath.Abs(dir)
 	}
-	var of *fs.PathError
-	if errors.As(err, &of) {
-		err = of.Err
-	}
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+		return "", fmt.Errorf("%s: %w", path, output.Cause(err))
 	}
 	return filepath.Join(dir, filepath.Base(path)), nil
 }

@@ -57,6 +57,16 @@ func zipped(t testing.TB) (archive, dir string, changed Options) {
 	return archive, dir, changed
 }
 
+// oldImage writes an image to a file.
+func oldImage(t testing.TB, image []byte) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "old")
+	if err := os.WriteFile(path, image, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // reusing writes an image with what is at path and says what was wrong with that.
 func reusing(t testing.TB, o Options, path string) (b []byte, u *Reuse, warning string) {
 	t.Helper()
@@ -129,10 +139,7 @@ func TestReuseUseless(t *testing.T) {
 		"damaged mark":     {edit(digest+":", digest+"x"), `"` + digest + "x" + number + `": is not a digest`},
 		"path in the mark": {edit(mark+compress.GzipVersion+" "+digest, mark+compress.GzipVersion+" "+strings.Repeat("../", 21)+"x"), `"` + strings.Repeat("../", 21) + "x:" + number + `": is not a digest`},
 	} {
-		path := filepath.Join(t.TempDir(), "old")
-		if err := os.WriteFile(path, c.image, 0o666); err != nil {
-			t.Fatal(err)
-		}
+		path := oldImage(t, c.image)
 		got, u, warning := reusing(t, o, path)
 		if !bytes.Equal(got, want) || warning != c.warning {
 			t.Errorf("%s: %q", name, warning)
@@ -195,10 +202,7 @@ func TestReuseNested(t *testing.T) {
 	if !bytes.Contains(b, inner.Bytes()) {
 		t.Fatal("the inner stream was not stored")
 	}
-	path := filepath.Join(t.TempDir(), "old")
-	if err := os.WriteFile(path, b, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	path := oldImage(t, b)
 	o := options(t, text)
 	o.Compress = "gzip"
 	want, _ := toPipe(t, o)
@@ -251,10 +255,7 @@ func TestReuseForeign(t *testing.T) {
 	if bytes.Contains(b, []byte(madeAnnotation)) {
 		t.Error("a foreign layer is marked")
 	}
-	path := filepath.Join(t.TempDir(), "old")
-	if err := os.WriteFile(path, b, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	path := oldImage(t, b)
 	o := options(t, text)
 	o.Compress = "gzip"
 	want, _ := toPipe(t, o)

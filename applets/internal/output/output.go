@@ -69,7 +69,7 @@ func resolve(name string) (string, error) {
 		}
 		real, err := filepath.EvalSymlinks(cmp.Or(dir, "."))
 		if err != nil {
-			return "", &fs.PathError{Op: "open", Path: name, Err: cause(err)}
+			return "", &fs.PathError{Op: "open", Path: name, Err: Cause(err)}
 		}
 		path = filepath.Join(real, base)
 		if _, ok := descriptor(path); ok {
@@ -94,7 +94,8 @@ func resolve(name string) (string, error) {
 	return "", &fs.PathError{Op: "open", Path: name, Err: unix.ELOOP}
 }
 
-func cause(err error) error {
+// Cause is err without the operation and the file name that package os puts before it.
+func Cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		return path.Err
@@ -184,7 +185,7 @@ func create(path string) (*renameio.PendingFile, error) {
 		t, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir),
 			renameio.WithPermissions(0o666), renameio.WithExistingPermissions())
 		if err != nil {
-			return nil, &fs.PathError{Op: "create", Path: path, Err: cause(err)}
+			return nil, &fs.PathError{Op: "create", Path: path, Err: Cause(err)}
 		}
 		if claim(t.File) {
 			return t, nil

@@ -100,7 +100,7 @@ func Replace(path string, warn func(error), run func(old *File, next *Next) (err
 		old, err = new(File), nil // the next one is for this user alone
 	}
 	if err != nil {
-		warn(cause(err))
+		warn(output.Cause(err))
 		err, _ = run(new(File), nil)
 		return err
 	}
@@ -108,16 +108,7 @@ func Replace(path string, warn func(error), run func(old *File, next *Next) (err
 	next := Next{path: path}
 	err, saved := run(old, &next)
 	if saved = next.end(saved); saved != nil && !errors.Is(saved, ErrKept) {
-		warn(cause(saved))
-	}
-	return err
-}
-
-// cause is err without the name of a file.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
+		warn(output.Cause(saved))
 	}
 	return err
 }

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ctbox/ctbox/applets/internal/output"
 	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
@@ -39,7 +39,7 @@ func (d *Digester) File(name string) (Sum, error) {
 		if name == "-" {
 			name = "standard input"
 		}
-		err = fmt.Errorf("%s: %w", name, Cause(err))
+		err = fmt.Errorf("%s: %w", name, output.Cause(err))
 	}
 	return sum, err
 }
@@ -85,13 +85,4 @@ func (d *Digester) read(r io.Reader) (sum Sum, err error) {
 			return sum, err
 		}
 	}
-}
-
-// Cause is err without the operation and the file name that package os puts before it.
-func Cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
