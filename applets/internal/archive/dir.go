@@ -402,14 +402,14 @@ func (f *file) Read(p []byte) (int, error) {
 }
 
 func (f *file) Unchanged() error         { return f.same() }
-func (f *file) Xattrs() ([]Xattr, error) { return xattrs(fdXattrs(f.fd)) }
+func (f *file) Xattrs() ([]Xattr, error) { return SelectXattrs(fdXattrs(f.fd)) }
 
 // Xattrs implements Source, for directories; other types have no attributes that a list holds.
 func (d *Dir) Xattrs(name []byte) ([]Xattr, error) {
 	p := d.nearest(name)
 	defer d.put(p)
 	if p.listed && len(p.name) == len(name) {
-		return xattrs(fdXattrs(p.fd)) // a walk was here
+		return SelectXattrs(fdXattrs(p.fd)) // a walk was here
 	}
 	fd, err := d.list(name)
 	if errors.Is(err, unix.EACCES) {
@@ -418,13 +418,13 @@ func (d *Dir) Xattrs(name []byte) ([]Xattr, error) {
 			return nil, err
 		}
 		defer d.release(at)
-		return xattrs(pathXattrs(at.fd, string(base)))
+		return SelectXattrs(pathXattrs(at.fd, string(base)))
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	return xattrs(fdXattrs(fd))
+	return SelectXattrs(fdXattrs(fd))
 }
 
 // retry repeats a system call that a signal interrupted.

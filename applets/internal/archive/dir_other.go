@@ -47,8 +47,8 @@ func readdir(fd int, _ []byte, each func(name []byte, kind uint32)) error {
 }
 
 // fdXattrs: lists made elsewhere than on Linux hold no extended attributes; theirs mean other things.
-func fdXattrs(int) xattrReader { return nil }
+func fdXattrs(int) XattrReader { return nil }
 
-func pathXattrs(int, string) xattrReader { return nil }
+func pathXattrs(int, string) XattrReader { return nil }
 
 func bornAt(int, string) (sec, nsec int64, ok bool) { return 0, 0, false }

@@ -30,14 +30,14 @@ func XattrDigest(attrs []Xattr) list.Digest {
 	return list.Digest(h.Sum(nil))
 }
 
-// xattrReader calls each for every attribute of a file.
-type xattrReader func(each func(name string, value []byte)) error
+// An XattrReader calls each for every attribute of a file.
+type XattrReader func(each func(name string, value []byte)) error
 
-// xattrs reads, filters, normalises and sorts. An empty value is left out: in a PAX header it means deletion
+// SelectXattrs reads attributes, keeps those that belong in a list, normalises and sorts them. An empty value is left out: in a PAX header it means deletion
 // (POSIX.1-2017 pax, "extended header"), so no layer could hold it.
 //
 //go:noinline
-func xattrs(read xattrReader) ([]Xattr, error) {
+func SelectXattrs(read XattrReader) ([]Xattr, error) {
 	if read == nil {
 		return nil, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func fdXattrs(fd int) xattrReader {
+func fdXattrs(fd int) XattrReader {
 	if n, err := unix.Flistxattr(fd, nil); n == 0 && err == nil {
 		return nil // as with nearly all files
 	}
@@ -18,14 +18,14 @@ func fdXattrs(fd int) xattrReader {
 }
 
 // pathXattrs is for a directory that we may not read; its attributes can be read all the same, by path.
-func pathXattrs(at int, base string) xattrReader {
+func pathXattrs(at int, base string) XattrReader {
 	path := "/proc/self/fd/" + strconv.Itoa(at) + "/" + base
 	return reader(
 		func(buf []byte) (int, error) { return unix.Llistxattr(path, buf) },
 		func(name string, buf []byte) (int, error) { return unix.Lgetxattr(path, name, buf) })
 }
 
-func reader(names func([]byte) (int, error), value func(string, []byte) (int, error)) xattrReader {
+func reader(names func([]byte) (int, error), value func(string, []byte) (int, error)) XattrReader {
 	return func(each func(string, []byte)) error {
 		all, err := sized(names)
 		if err != nil || len(all) == 0 {

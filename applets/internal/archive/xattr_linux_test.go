@@ -49,7 +49,7 @@ func TestXattrsOfFiles(t *testing.T) {
 			must(t, err)
 			at, base, err := d.at([]byte("./f"))
 			must(t, err)
-			byPath, err := xattrs(pathXattrs(at.fd, string(base)))
+			byPath, err := SelectXattrs(pathXattrs(at.fd, string(base)))
 			must(t, err)
 			delete(attrs, "user.empty")
 			for _, got := range [][]Xattr{ofDir, ofFile, byPath} {

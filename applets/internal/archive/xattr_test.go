@@ -23,7 +23,7 @@ func TestXattrFilter(t *testing.T) {
 		{"trusted.overlay.opaque", []byte("y")}, {"user.overlay.opaque", []byte("y")}, {"user.fuseoverlayfs.x", []byte("y")},
 		{"user.containers.override_stat", []byte("0:0:0755")}, {"user.empty", nil}, {"security.ima", []byte("i")}, {"user.a", []byte("a")},
 	}
-	got, err := xattrs(func(each func(string, []byte)) error {
+	got, err := SelectXattrs(func(each func(string, []byte)) error {
 		for _, a := range all {
 			each(a.Name, a.Value)
 		}
@@ -33,10 +33,10 @@ func TestXattrFilter(t *testing.T) {
 		t.Errorf("%s %v", got, err)
 	}
 	oops := errors.New("oops")
-	if _, err := xattrs(func(func(string, []byte)) error { return oops }); err != oops {
+	if _, err := SelectXattrs(func(func(string, []byte)) error { return oops }); err != oops {
 		t.Error(err)
 	}
-	if got, err := xattrs(nil); got != nil || err != nil {
+	if got, err := SelectXattrs(nil); got != nil || err != nil {
 		t.Errorf("%s %v", got, err)
 	}
 }
