@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/applets/internal/cli"
@@ -16,6 +17,7 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/output"
 	"github.com/ctbox/ctbox/applets/internal/progress"
 	"github.com/ctbox/ctbox/applets/internal/statcache"
+	"github.com/ctbox/ctbox/applets/internal/tarball"
 )
 
 var fileids = cli.Applet{
@@ -30,6 +32,7 @@ var fileids = cli.Applet{
 type fileidsCommand struct {
 	Null          bool   `short:"0" help:"Names and records end in NUL, not newline."`
 	Directory     string `short:"C" placeholder:"DIR" help:"Names on standard input are relative to DIR."`
+	Tar           string `short:"T" placeholder:"TAR" help:"List what is in TAR, a root file system, as it would be unpacked by root; - is standard input."`
 	Fakeroot      string `short:"F" placeholder:"FILE" help:"Owners, modes and devices are those in FILE, which fakeroot saved."`
 	Owner         string `placeholder:"UID:GID" help:"Owner of everything, instead of the owners on disk."`
 	Cache         string `placeholder:"FILE" help:"Do not read files that are as FILE remembers them, and keep FILE up to date."`
@@ -47,6 +50,9 @@ func (c *fileidsCommand) Run(std cli.Stdio) error {
 	}
 	if err := c.check(); err != nil {
 		return err
+	}
+	if c.Tar != "" {
+		return c.listTar(std, owner)
 	}
 	top, err := archive.OpenDir(cmp.Or(c.Dir, c.Directory, "."))
 	if err != nil {
@@ -85,6 +91,8 @@ func (c *fileidsCommand) check() error {
 	switch {
 	case c.Dir != "" && c.Directory != "":
 		return cli.Usagef("operand DIR and -C exclude each other")
+	case c.Tar != "" && (c.Dir != "" || c.Directory != "" || c.Fakeroot != "" || c.Cache != ""):
+		return cli.Usagef("-T excludes operand DIR, -C, -F and --cache")
 	case c.Dir == "" && c.OneFileSystem:
 		return cli.Usagef("-x needs the operand DIR")
 	case c.Fakeroot != "" && c.Owner != "":
@@ -98,34 +106,14 @@ func (c *fileidsCommand) check() error {
 }
 
 func (c *fileidsCommand) list(std cli.Stdio, top *archive.Dir, owner *archive.Owner, cache *archive.Cache, w io.Writer, line *progress.Line) error {
-	bad := false
-	var one sync.Mutex // the walk and the writing of the list both fail
-	fail := func(err error) {
-		one.Lock()
-		defer one.Unlock()
-		bad = true
-		std.Warn("%v", err)
-	}
-	pretended, err := c.pretended(top, func(err error) {
-		one.Lock()
-		defer one.Unlock()
-		std.Warn("%v", err)
-	})
+	var told complaints
+	pretended, err := c.pretended(top, func(err error) { told.tell(std, err) })
 	if err != nil {
 		return err
 	}
-	identify := archive.Identify{
-		Open:    func() (archive.Source, error) { return top.Share(), nil },
-		Workers: int(c.Jobs),
-		Owner:   owner,
-		Null:    c.Null,
-		Write:   func(records []byte) error { _, err := w.Write(records); return err },
-		Fail:    fail,
-		Output:  w,
-		Cache:   cache,
-
-		Progress: line,
-	}
+	identify := c.identify(std, owner, w, line, &told)
+	identify.Open = func() (archive.Source, error) { return top.Share(), nil }
+	identify.Output, identify.Cache = w, cache
 	if pretended != nil {
 		identify.Fake = pretended.Fake
 	}
@@ -137,7 +125,55 @@ func (c *fileidsCommand) list(std cli.Stdio, top *archive.Dir, owner *archive.Ow
 	if err == nil && pretended != nil {
 		err = pretended.Finish()
 	}
-	if err == nil && bad {
+	return told.status(err)
+}
+
+// listTar lists a tar.
+func (c *fileidsCommand) listTar(std cli.Stdio, owner *archive.Owner) error {
+	line := std.Progress(c.Progress)
+	defer line.Stop()
+	src, err := openTar(std, c.Tar)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	return output.Target{Path: c.Output, Stdout: std.Out}.Write(func(w io.Writer) error {
+		var told complaints
+		identify := c.identify(std, owner, w, line, &told)
+		identify.Open = func() (archive.Source, error) { return tarball.Shared{Source: src}, nil }
+		return told.status(identify.Run(src.Walk))
+	})
+}
+
+// identify is what lists of all sources have in common.
+func (c *fileidsCommand) identify(std cli.Stdio, owner *archive.Owner, w io.Writer, line *progress.Line, told *complaints) *archive.Identify {
+	return &archive.Identify{
+		Workers: int(c.Jobs),
+		Owner:   owner,
+		Null:    c.Null,
+		Write:   func(records []byte) error { _, err := w.Write(records); return err },
+		Fail: func(err error) {
+			told.bad.Store(true)
+			told.tell(std, err)
+		},
+		Progress: line,
+	}
+}
+
+// complaints come from the walk and from the writing of the list, which go on after them.
+type complaints struct {
+	one sync.Mutex
+	bad atomic.Bool // some name is not in the list
+}
+
+func (t *complaints) tell(std cli.Stdio, err error) {
+	t.one.Lock()
+	defer t.one.Unlock()
+	std.Warn("%v", err)
+}
+
+func (t *complaints) status(err error) error {
+	if err == nil && t.bad.Load() {
 		return cli.ExitStatus(cli.Failed)
 	}
 	return err

@@ -22,6 +22,7 @@ var mkinitrd = cli.Applet{
 type mkinitrdCommand struct {
 	Null        bool   `short:"0" help:"Records end in NUL, not newline."`
 	Directory   string `short:"C" placeholder:"DIR" default:"." help:"Names are relative to DIR."`
+	Tar         string `short:"T" placeholder:"TAR" help:"Names are those in TAR, a root file system; - is standard input."`
 	Output      string `short:"o" placeholder:"FILE" help:"Write FILE, whole or not at all."`
 	Compress    string `short:"z" enum:"none,gzip,zstd" default:"none" help:"Compress the initrd."`
 	Mtime       string `enum:"epoch,clamp,keep" default:"epoch" help:"Times of modification: SOURCE_DATE_EPOCH or 0; the files' own, but no later than that; the files' own. Only the first makes the initrd depend on the list alone."`
@@ -36,13 +37,13 @@ type mkinitrdCommand struct {
 func (c *mkinitrdCommand) Run(std cli.Stdio) error {
 	line := std.Progress(c.Progress)
 	defer line.Stop()
-	from, err := openPacked(std, c.Mtime, c.Directory, c.TrustCache, c.List, c.Null)
+	from, err := openPacked(std, packedOptions{c.Mtime, c.Directory, c.Tar, c.TrustCache, c.List, c.Null})
 	if err != nil {
 		return err
 	}
 	defer from.close()
 	initrd := archive.Initrd{
-		List: from.list, Source: from.dir, Time: from.times, SkipSockets: c.SkipSockets, AllowEmpty: c.AllowEmpty, Warn: std.Warn,
+		List: from.list, Source: from.source, Time: from.times, SkipSockets: c.SkipSockets, AllowEmpty: c.AllowEmpty, Warn: std.Warn,
 		Progress: line, Trust: from.trust,
 	}
 	if initrd.Init, err = c.openInit(); err != nil {
@@ -50,7 +51,7 @@ func (c *mkinitrdCommand) Run(std cli.Stdio) error {
 	}
 	defer initrd.Init.Close()
 	return output.Target{Path: c.Output, Stdout: std.Out, Binary: true}.Write(func(w io.Writer) error {
-		return elsewhere(c.Directory, c.pack(line.Writer(w), &initrd))
+		return elsewhere(c.Directory, c.Tar, c.pack(line.Writer(w), &initrd))
 	})
 }
 

@@ -24,6 +24,7 @@ var mklayer = cli.Applet{
 type mklayerCommand struct {
 	Null        bool   `short:"0" help:"Records end in NUL, not newline."`
 	Directory   string `short:"C" placeholder:"DIR" default:"." help:"Names are relative to DIR."`
+	Tar         string `short:"T" placeholder:"TAR" help:"Names are those in TAR, a root file system; - is standard input."`
 	Output      string `short:"o" placeholder:"FILE" help:"Write FILE, whole or not at all."`
 	Compress    string `short:"z" enum:"none,gzip,zstd" default:"none" help:"Compress the layer."`
 	Mtime       string `enum:"epoch,clamp,keep" default:"epoch" help:"Times of modification: SOURCE_DATE_EPOCH or 0; the files' own, but no later than that; the files' own. Only the first makes the layer depend on the list alone."`
@@ -38,49 +39,71 @@ type mklayerCommand struct {
 func (c *mklayerCommand) Run(std cli.Stdio) error {
 	line := std.Progress(c.Progress)
 	defer line.Stop()
-	from, err := openPacked(std, c.Mtime, c.Directory, c.TrustCache, c.List, c.Null)
+	from, err := openPacked(std, packedOptions{c.Mtime, c.Directory, c.Tar, c.TrustCache, c.List, c.Null})
 	if err != nil {
 		return err
 	}
 	defer from.close()
 	layer := archive.Layer{
-		List: from.list, Source: from.dir, Time: from.times, RootEntry: c.RootEntry, SkipSockets: c.SkipSockets, Warn: std.Warn,
+		List: from.list, Source: from.source, Time: from.times, RootEntry: c.RootEntry, SkipSockets: c.SkipSockets, Warn: std.Warn,
 		Progress: line, Trust: from.trust,
 	}
 	if c.Quiet {
 		layer.Warn = func(string, ...any) {}
 	}
 	return output.Target{Path: c.Output, Stdout: std.Out, Binary: true}.Write(func(w io.Writer) error {
-		return elsewhere(c.Directory, compress.To(line.Writer(w), c.Compress, 0, layer.Write))
+		return elsewhere(c.Directory, c.Tar, compress.To(line.Writer(w), c.Compress, 0, layer.Write))
 	})
 }
 
 // packed is what the packers of a list read.
 type packed struct {
-	times archive.Times
-	dir   *archive.Dir
-	list  *list.Input
-	cache *statcache.File
-	trust *archive.Cache // nil if there is no cache
+	times  archive.Times
+	source archive.Source
+	list   *list.Input
+	cache  *statcache.File
+	trust  *archive.Cache // nil if there is no cache
 }
 
-// openPacked opens what options with these values name.
-func openPacked(std cli.Stdio, mtime, directory, cache, name string, null bool) (p *packed, err error) {
+// packedOptions are the values of the options that say so.
+type packedOptions struct {
+	mtime, directory, tar, cache, list string
+	null                               bool
+}
+
+// openPacked opens what o names.
+func openPacked(std cli.Stdio, o packedOptions) (p *packed, err error) {
+	switch {
+	case o.tar != "" && o.directory != ".":
+		return nil, cli.Usagef("-C and -T exclude each other")
+	case o.tar != "" && o.cache != "":
+		return nil, cli.Usagef("--trust-cache is for files of a directory, not for -T")
+	case o.tar == "-" && (o.list == "" || o.list == "-"):
+		return nil, cli.Usagef("the list and the tar cannot both be standard input")
+	}
 	p = &packed{cache: new(statcache.File)}
-	if p.times, err = archive.NewTimes(mtime); err != nil {
+	if p.times, err = archive.NewTimes(o.mtime); err != nil {
 		return nil, err
 	}
-	if p.dir, err = archive.OpenDir(directory); err != nil {
+	if p.source, err = openSource(std, o.directory, o.tar); err != nil {
 		return nil, err
 	}
-	if p.list, err = list.Open(name, std.In, null); err != nil {
-		p.dir.Close()
+	if p.list, err = list.Open(o.list, std.In, o.null); err != nil {
+		p.source.Close()
 		return nil, err
 	}
-	if cache != "" {
-		p.openTrusted(cache, func(err error) { std.Warn("%s: %v", cache, err) })
+	if o.cache != "" {
+		p.openTrusted(o.cache, func(err error) { std.Warn("%s: %v", o.cache, err) })
 	}
 	return p, nil
+}
+
+// openSource opens a directory, or a tar.
+func openSource(std cli.Stdio, directory, tar string) (archive.Source, error) {
+	if tar == "" {
+		return archive.OpenDir(directory)
+	}
+	return openTar(std, tar)
 }
 
 // openTrusted opens a cache. Whatever is wrong with it, all is proven then.
@@ -99,13 +122,13 @@ func (p *packed) openTrusted(path string, warn func(error)) {
 func (p *packed) close() {
 	p.cache.Close()
 	p.list.Close()
-	p.dir.Close()
+	p.source.Close()
 }
 
 // elsewhere gives the likely cure where a name is missing: a list made by "fileids DIR" needs that DIR again.
-func elsewhere(directory string, err error) error {
-	if directory != "." || !errors.Is(err, fs.ErrNotExist) {
+func elsewhere(directory, tar string, err error) error {
+	if directory != "." || tar != "" || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return cli.Hint(err, "-C DIR says which directory the list is of")
+	return cli.Hint(err, "-C DIR or -T TAR says what the list is of")
 }

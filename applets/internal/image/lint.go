@@ -1,15 +1,14 @@
 package image
 
 import (
-	"archive/tar"
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
 	"path"
 	"strings"
+
+	"github.com/ctbox/ctbox/applets/internal/tarball"
 )
 
 // Prefixes of the names that delete others when a layer is unpacked (image-spec layer.md, "Whiteouts").
@@ -17,10 +16,6 @@ const (
 	whiteout = ".wh."
 	opaque   = ".wh..wh..opq"
 )
-
-// entryTypes are those that engines unpack: files (also GNU's sparse ones), hard and symbolic links, devices,
-// directories and FIFOs.
-const entryTypes = "0\x00S123456"
 
 // Limits of a name and of what is between two slashes, in bytes (Linux's PATH_MAX less the zero, NAME_MAX): no
 // engine can unpack what is longer.
@@ -31,56 +26,6 @@ const (
 
 // readSize is how much of a layer is read at once, in bytes.
 const readSize = 256 << 10
-
-// source reads a tar and remembers how far it came and whether it hit the end.
-type source struct {
-	from discarder
-	read int64
-	end  bool
-}
-
-type discarder interface {
-	io.Reader
-	Discard(n int) (discarded int, err error)
-}
-
-func newSource(r io.Reader) *source {
-	d, ok := r.(discarder)
-	if !ok {
-		d = bufio.NewReaderSize(r, readSize)
-	}
-	return &source{from: d}
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.from.Read(p)
-	return n, s.note(n, err)
-}
-
-func (s *source) note(n int, err error) error {
-	s.read += int64(n)
-	s.end = s.end || err == io.EOF
-	return err
-}
-
-// Seek goes on from where it is, for tar.Reader to pass over content without a copy of it. What ends before is there seen
-// by the next Read.
-func (s *source) Seek(offset int64, whence int) (int64, error) {
-	if whence != io.SeekCurrent || offset < 0 {
-		return 0, errors.ErrUnsupported
-	}
-	for offset > 0 {
-		n, err := s.from.Discard(int(min(offset, readSize)))
-		offset -= int64(n)
-		if s.note(n, err) == io.EOF {
-			break
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
-	return s.read, nil
-}
 
 // lint reads a layer's tar to its end and tells what would make engines refuse it, unpack it outside the
 // root, or drop something silently. again opens the same tar once more, for what one pass in constant
@@ -99,7 +44,7 @@ func lint(r io.Reader, again func() (io.Reader, error)) error {
 		if err != nil {
 			return err
 		}
-		return rescan(r, c.second)
+		return scan(r, c.second)
 	}
 	for _, e := range c.kept {
 		if err := c.second(e); err != nil {
@@ -140,73 +85,15 @@ func (c *checks) second(e *entry) error {
 	return c.links.add(e)
 }
 
-// rescan is scan for a tar that was found whole; it seeks over content where it can.
-func rescan(r io.Reader, see func(*entry) error) error {
-	for t := tar.NewReader(r); ; {
-		h, err := t.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if h.Typeflag == tar.TypeXGlobalHeader {
-			continue
-		}
-		if err := see(newEntry(h)); err != nil {
-			return err
-		}
-	}
-}
-
-// scan calls see for each entry and checks that the archive is whole: its two zero blocks are there, and
-// nothing but zeros after them.
+// scan calls see for each entry and checks that the archive is whole.
 func scan(r io.Reader, see func(*entry) error) error {
-	src := newSource(r)
-	t := tar.NewReader(src)
-	for {
-		start := src.read
+	for t := tarball.NewReader(r); ; {
 		h, err := t.Next()
-		switch {
-		case err == io.EOF && src.end:
-			return src.cut()
-		case err == io.EOF:
-			return src.zeros()
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return src.cut()
-		case errors.Is(err, tar.ErrHeader) && start == 0:
-			return errors.New("is not a tar archive")
-		case errors.Is(err, tar.ErrHeader):
-			return fmt.Errorf("bad header near byte %d", src.read-blockSize)
-		case err != nil:
-			return err
-		}
-		if h.Typeflag == tar.TypeXGlobalHeader {
-			continue
-		}
-		if err := see(newEntry(h)); err != nil {
-			return err
-		}
-	}
-}
-
-func (s *source) cut() error {
-	if s.read == 0 {
-		return errors.New("is empty, not a tar archive")
-	}
-	return fmt.Errorf("truncated at byte %d", s.read)
-}
-
-// zeros reads on to the end: padding to a record is common, but a second archive would be lost in silence.
-func (s *source) zeros() error {
-	var block [8 * blockSize]byte
-	for {
-		n, err := s.Read(block[:])
-		if len(bytes.Trim(block[:n], "\x00")) > 0 {
-			return errors.New("data after the end of the archive (two archives joined?)")
-		}
 		if err == io.EOF {
 			return nil
+		}
+		if err == nil {
+			err = see(newEntry(h))
 		}
 		if err != nil {
 			return err
@@ -216,14 +103,18 @@ func (s *source) zeros() error {
 
 // An entry is what the checks need of a tar header.
 type entry struct {
-	*tar.Header
-	name    string // without "./" and the slash at the end
-	key     string // name, or the name that this whiteout deletes
-	deleted bool
+	raw          string // its name as it stands there
+	name         string // without "./" and the slash at the end
+	key          string // name, or the name that this whiteout deletes
+	deleted      bool
+	kind         byte
+	target       string
+	major, minor uint32
 }
 
-func newEntry(h *tar.Header) *entry {
-	e := &entry{Header: h, name: canonical(h.Name)}
+func newEntry(h *tarball.Header) *entry {
+	e := &entry{raw: string(h.Name), kind: h.Kind, target: string(h.Target), major: h.Major, minor: h.Minor}
+	e.name = canonical(e.raw)
 	e.key = e.name
 	dir, base := path.Split(e.name)
 	if rest, ok := strings.CutPrefix(base, whiteout); ok && base != opaque {
@@ -242,30 +133,30 @@ func canonical(name string) string {
 	return name
 }
 
-func (e *entry) isDir() bool { return e.Typeflag == tar.TypeDir && !e.deleted }
+func (e *entry) isDir() bool { return e.kind == tarball.Directory && !e.deleted }
 
 // errorf puts the name before an error: what is needed of it, for it may have a megabyte.
 func (e *entry) errorf(format string, args ...any) error {
-	return fmt.Errorf("%.1000q: %s", e.Name, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%.1000q: %s", e.raw, fmt.Sprintf(format, args...))
 }
 
 // check is what an entry shows by itself.
 func (e *entry) check() error {
-	if err := safe(e.Name, e.name); err != nil {
+	if err := safe(e.raw, e.name); err != nil {
 		return e.errorf("%s", err)
 	}
 	switch {
-	case !strings.ContainsRune(entryTypes, rune(e.Typeflag)):
-		return e.errorf("entry of unknown type %q", e.Typeflag)
-	case e.name == "." && e.Typeflag != tar.TypeDir:
+	case e.kind < tarball.Regular || e.kind > tarball.FIFO:
+		return e.errorf("entry of unknown type %q", e.kind)
+	case e.name == "." && e.kind != tarball.Directory:
 		return e.errorf("the root is not a directory")
 	case e.deleted && !validBase(strings.TrimPrefix(path.Base(e.name), whiteout)):
 		return e.errorf("deletes no name")
-	case e.Typeflag == tar.TypeChar && e.Devmajor == 0 && e.Devminor == 0:
+	case e.kind == tarball.Char && e.major == 0 && e.minor == 0:
 		return e.errorf("character device 0:0, which deletes the name in an engine")
-	case e.Typeflag == tar.TypeLink:
-		if err := safe(e.Linkname, canonical(e.Linkname)); err != nil {
-			return e.errorf("hard link to %q: %s", e.Linkname, err)
+	case e.kind == tarball.Link:
+		if err := safe(e.target, canonical(e.target)); err != nil {
+			return e.errorf("hard link to %q: %s", e.target, err)
 		}
 	}
 	return nil
@@ -343,17 +234,17 @@ type linkCheck struct {
 }
 
 func (c *linkCheck) want(e *entry) {
-	if e.Typeflag == tar.TypeLink {
-		c.wanted[maphash.String(c.seed, canonical(e.Linkname))] = false
+	if e.kind == tarball.Link {
+		c.wanted[maphash.String(c.seed, canonical(e.target))] = false
 	}
 }
 
 func (c *linkCheck) add(e *entry) error {
-	if e.Typeflag == tar.TypeLink && !c.wanted[maphash.String(c.seed, canonical(e.Linkname))] {
-		return e.errorf("hard link to %q, which is not before it in this layer", e.Linkname)
+	if e.kind == tarball.Link && !c.wanted[maphash.String(c.seed, canonical(e.target))] {
+		return e.errorf("hard link to %q, which is not before it in this layer", e.target)
 	}
 	key := maphash.String(c.seed, e.name)
-	if _, ok := c.wanted[key]; ok && e.Typeflag != tar.TypeDir {
+	if _, ok := c.wanted[key]; ok && e.kind != tarball.Directory {
 		c.wanted[key] = true
 	}
 	return nil

@@ -146,7 +146,7 @@ func TestLintBroken(t *testing.T) {
 		"is empty, not a tar archive": func([]byte) []byte { return nil },
 		"is not a tar archive":        func([]byte) []byte { return bytes.Repeat([]byte("x"), 4096) },
 		"truncated at byte 512":       func([]byte) []byte { return make([]byte, 512) },
-		"bad header near byte 1024":   func(b []byte) []byte { b[1024+148] ^= 1; return b },
+		"bad header at byte 1024":     func(b []byte) []byte { b[1024+148] ^= 1; return b },
 		"truncated at byte 1536":      func(b []byte) []byte { return b[:1536] },
 	} {
 		if err := lintBytes(change(bytes.Clone(whole))); err == nil || err.Error() != want {
@@ -165,7 +165,7 @@ func FuzzLint(f *testing.F) {
 		err := lintBytes(b)
 		ordered, names := &orderCheck{}, &nameCheck{seen: map[uint64]use{}, seed: seed}
 		var one, other error
-		if rescan(bytes.NewReader(b), func(e *entry) error {
+		if scan(bytes.NewReader(b), func(e *entry) error {
 			if err := e.check(); err != nil {
 				return err
 			}

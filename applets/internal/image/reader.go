@@ -1,7 +1,6 @@
 package image
 
 import (
-	"archive/tar"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ctbox/ctbox/applets/internal/compress"
+	"github.com/ctbox/ctbox/applets/internal/tarball"
 )
 
 // maxEntries bounds an archive's entries: an image has two or three for each layer.
@@ -133,55 +133,38 @@ func (a *Archive) copy(w io.Writer, from, to int64) error {
 
 // scan finds the entries.
 func (a *Archive) scan() error {
-	r := io.NewSectionReader(a.r, 0, math.MaxInt64)
-	for t := tar.NewReader(r); ; {
+	for t := tarball.NewReader(io.NewSectionReader(a.r, 0, math.MaxInt64)); ; {
 		h, err := t.Next()
 		switch {
 		case err == io.EOF && len(a.files) > 0:
-			// archive/tar does not miss the padding of the last entry.
-			if _, err := a.r.ReadAt(make([]byte, 1), a.end-1); err != nil {
-				return errors.New("is truncated")
-			}
 			return nil
-		case err == io.EOF:
+		case err == io.EOF || err != nil && t.Offset() == 0:
 			return errors.New("is empty, not an image archive")
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return errors.New("is truncated")
-		case errors.Is(err, tar.ErrHeader) && len(a.files) == 0:
-			return errors.New("is not a tar archive")
 		case err != nil:
-			return fmt.Errorf("bad tar header after byte %d", a.end)
+			return err
 		case len(a.files) == maxEntries:
 			return fmt.Errorf("more than %d entries, not an image archive", maxEntries)
 		}
-		at, err := r.Seek(0, io.SeekCurrent)
-		if err != nil {
-			return err
-		}
-		if err := a.add(h, at); err != nil {
+		if err := a.add(h); err != nil {
 			return err
 		}
 	}
 }
 
-// add notes an entry whose content is at offset at.
-func (a *Archive) add(h *tar.Header, at int64) error {
-	f := file{start: a.end, data: at, end: at, regular: h.Typeflag == tar.TypeReg}
-	name := canonical(h.Name)
-	switch h.Typeflag {
-	case tar.TypeReg:
-		if h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.map"] != "" {
+// add notes an entry.
+func (a *Archive) add(h *tarball.Header) error {
+	f := file{start: h.Start, data: h.Offset, size: h.Stored, end: h.Offset + h.Stored + padding(h.Stored), regular: h.Kind == tarball.Regular}
+	name := canonical(string(h.Name))
+	switch h.Kind {
+	case tarball.Regular:
+		if h.Sparse {
 			return fmt.Errorf("%q is a sparse file", h.Name)
 		}
-		if h.Size > math.MaxInt64-at-blockSize {
-			return errors.New("is truncated") // no file is so long
-		}
-		f.size, f.end = h.Size, at+h.Size+padding(h.Size)
-	case tar.TypeSymlink:
-		f.link = path.Join(path.Dir(name), h.Linkname)
-	case tar.TypeLink:
-		f.link = canonical(h.Linkname)
-	case tar.TypeDir, tar.TypeXGlobalHeader:
+	case tarball.Symlink:
+		f.link = path.Join(path.Dir(name), string(h.Target))
+	case tarball.Link:
+		f.link = canonical(string(h.Target))
+	case tarball.Directory:
 	default:
 		return fmt.Errorf("%q has no place in an image archive", h.Name)
 	}

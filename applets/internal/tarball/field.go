@@ -60,7 +60,7 @@ func checksum(b *[blockSize]byte) bool {
 // decimal reads digits that are all of text.
 func decimal(text []byte) (n int64, ok bool) {
 	for _, c := range text {
-		if c < '0' || c > '9' || n > (1<<63-1-9)/10 {
+		if c < '0' || c > '9' || n > (1<<63-1-int64(c-'0'))/10 {
 			return 0, false
 		}
 		n = n*10 + int64(c-'0')

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/ctbox/ctbox/applets/internal/archive"
 )
@@ -17,22 +16,22 @@ const blockSize = archive.TarBlock
 
 // Type flags (POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format").
 const (
-	Regular   = '0' // also for what the tar says as NUL, '7' or GNU's 'S'
+	Regular   = '0' // also for what the tar says as NUL, or GNU's 'S'
 	Link      = '1'
 	Symlink   = '2'
 	Char      = '3'
 	Block     = '4'
-	Directory = '5' // also for GNU's 'D', and for what v7 says as a file whose name ends in a slash
+	Directory = '5' // also for what v7 says as a file whose name ends in a slash
 	FIFO      = '6'
 
-	contiguous  = '7'
+	contiguous  = '7' // a file, too
 	extended    = 'x'
 	extendedSun = 'X'
 	global      = 'g'
 	longName    = 'L'
 	longTarget  = 'K'
 	sparse      = 'S'
-	dumpDir     = 'D'
+	dumpDir     = 'D' // GNU's directory, with a list of what it held as content
 	volumeLabel = 'V'
 )
 
@@ -183,9 +182,6 @@ func (r *Reader) entry(kind byte, size int64) error {
 	}
 	r.classify()
 	h.Stored = h.Size
-	if kind == dumpDir {
-		h.Size = 0
-	}
 	if err := r.sparseMap(kind); err != nil {
 		return err
 	}
@@ -201,18 +197,25 @@ func (r *Reader) entry(kind byte, size int64) error {
 func (r *Reader) classify() {
 	h := &r.head
 	switch h.Kind {
-	case 0, Regular, contiguous, sparse:
+	case 0, Regular, sparse:
 		h.Kind = Regular
 		if n := len(h.Name); r.block[156] == 0 && n > 0 && h.Name[n-1] == '/' {
 			h.Kind = Directory
 		}
-	case dumpDir: // its content is what the directory held
-		h.Kind = Directory
-		return
-	}
-	if h.Kind != Regular && strings.IndexByte("123456", h.Kind) >= 0 {
+	case Link, Symlink, Char, Block, Directory, FIFO:
 		h.Size = 0
 	}
+}
+
+// kind is that of what is unpacked.
+func (h *Header) kind() byte {
+	switch h.Kind {
+	case dumpDir:
+		return Directory
+	case contiguous:
+		return Regular
+	}
+	return h.Kind
 }
 
 // ustar takes what the block holds.
@@ -284,8 +287,11 @@ func (r *Reader) skip(n int64) error {
 
 // cut is the error of a tar that ends too early.
 func (r *Reader) cut() error {
-	if r.off == 0 {
+	switch {
+	case r.off == 0:
 		return errors.New("is empty, not a tar archive")
+	case r.off < blockSize:
+		return errors.New("is not a tar archive")
 	}
 	return fmt.Errorf("truncated at byte %d", r.off)
 }

@@ -155,13 +155,13 @@ type builder struct {
 var errKind = errors.New("entry of unknown type")
 
 func (b *builder) add(h *Header) (err error) {
-	if h.Kind < Regular || h.Kind > FIFO {
+	if kind := h.kind(); kind < Regular || kind > FIFO {
 		return fmt.Errorf("%w %q", errKind, h.Kind)
 	}
 	if b.name, err = canonical(b.name, h.Name); err != nil {
 		return err
 	}
-	kind := h.Kind
+	kind := h.kind()
 	if b.layer {
 		if b.name, kind, err = deletion(b.name, kind); err != nil {
 			return err
@@ -228,7 +228,7 @@ func (c *checker) see(r *record) error {
 	if r.kind == whiteout || r.kind == opaque {
 		return nil
 	}
-	if c.times > 0 && !bytes.Equal(r.name, c.name) {
+	if len(c.name) > 0 && !bytes.Equal(r.name, c.name) {
 		if err := c.end(); err != nil {
 			return err
 		}
@@ -236,7 +236,6 @@ func (c *checker) see(r *record) error {
 	if r.at != implied {
 		c.times++
 	}
-	c.times = max(c.times, 1)
 	c.name = append(c.name[:0], r.name...)
 	c.rec = *r
 	return nil
@@ -362,7 +361,7 @@ func (s *Source) Stat(name []byte) (st archive.Stat, err error) {
 			return nil
 		}
 		st = archive.Stat{
-			Mode: types[h.Kind-'0'] | h.Mode, UID: h.UID, GID: h.GID, Major: h.Major, Minor: h.Minor,
+			Mode: types[h.kind()-'0'] | h.Mode, UID: h.UID, GID: h.GID, Major: h.Major, Minor: h.Minor,
 			Ino: uint64(h.Start) + 1, Nlink: 1 + uint64(s.names[h.Start]),
 			Size: h.Size, Sec: h.Sec, Nsec: h.Nsec, CSec: h.Sec, CNsec: h.Nsec,
 		}
@@ -397,7 +396,7 @@ func (s *Source) Xattrs(name []byte) (attrs []archive.Xattr, err error) {
 // Open is that of archive.Source.
 func (s *Source) Open(name []byte, st archive.Stat) (c archive.Content, err error) {
 	err = s.look(name, func(h *Header) error {
-		if h == nil || h.Kind != Regular || uint64(h.Start)+1 != st.Ino {
+		if h == nil || h.kind() != Regular || uint64(h.Start)+1 != st.Ino {
 			return archive.ErrChanged
 		}
 		c = &content{source: s, attrs: slices.Clone(h.Xattrs), at: h.Offset, size: h.Size, data: extents(h)}
@@ -462,3 +461,9 @@ func (c *content) Unchanged() error {
 	}
 	return err
 }
+
+// Shared is a source whose users do not close it.
+type Shared struct{ archive.Source }
+
+// Close does nothing.
+func (Shared) Close() error { return nil }

@@ -67,7 +67,7 @@ func (r *Reader) sparseMap(kind byte) error {
 	switch {
 	case kind == sparse:
 		err = r.oldMap()
-	case h.Kind == Regular && s.is:
+	case h.kind() == Regular && s.is:
 		if s.name != nil {
 			h.Name = s.name
 		}
