@@ -44,6 +44,7 @@ import (
 var table = [...]*cli.Applet{
 	&dockjson,
 	&fileids,
+	&flatten,
 	&gz,
 	&libs,
 	&listdiff,

@@ -145,9 +145,9 @@ func TestLintBroken(t *testing.T) {
 	for want, change := range map[string]func([]byte) []byte{
 		"is empty, not a tar archive": func([]byte) []byte { return nil },
 		"is not a tar archive":        func([]byte) []byte { return bytes.Repeat([]byte("x"), 4096) },
-		"truncated at byte 512":       func([]byte) []byte { return make([]byte, 512) },
+		"truncated after byte 512":    func([]byte) []byte { return make([]byte, 512) },
 		"bad header at byte 1024":     func(b []byte) []byte { b[1024+148] ^= 1; return b },
-		"truncated at byte 1536":      func(b []byte) []byte { return b[:1536] },
+		"truncated after byte 1536":   func(b []byte) []byte { return b[:1536] },
 	} {
 		if err := lintBytes(change(bytes.Clone(whole))); err == nil || err.Error() != want {
 			t.Errorf("%v, want %q", err, want)

@@ -45,17 +45,20 @@ type file struct {
 	start, data, end int64 // header, content, next entry
 	size             int64
 	link             string // canonical name of what a link leads to
+	path             string // in a directory
 	regular          bool
 }
 
 // Open reads what an archive says of its image; layers are not read. r must stay usable as long as the
 // Archive is used. Docker's first format is refused as an "old image format".
-func Open(r io.ReaderAt) (*Archive, error) {
+func Open(r io.ReaderAt) (*Archive, error) { return open(r, (*Archive).describe) }
+
+func open(r io.ReaderAt, describe func(*Archive) error) (*Archive, error) {
 	a := &Archive{r: r, byName: map[string]int{}, close: func() error { return nil }}
 	if err := a.scan(); err != nil {
 		return nil, err
 	}
-	if err := a.describe(); err != nil {
+	if err := describe(a); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -63,12 +66,14 @@ func Open(r io.ReaderAt) (*Archive, error) {
 
 // OpenFrom is Open for any input: one that is compressed, or cannot be read twice, is first copied, plain,
 // to a temporary file without a name. Close frees it.
-func OpenFrom(r io.Reader) (*Archive, error) {
+func OpenFrom(r io.Reader) (*Archive, error) { return openFrom(r, (*Archive).describe) }
+
+func openFrom(r io.Reader, describe func(*Archive) error) (*Archive, error) {
 	if f, ok := r.(*os.File); ok {
 		if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
 			_, method, err := compress.NewReader(io.NewSectionReader(f, 0, math.MaxInt64))
 			if err == nil && method == "none" {
-				return Open(f)
+				return open(f, describe)
 			}
 		}
 	}
@@ -83,7 +88,7 @@ func OpenFrom(r io.Reader) (*Archive, error) {
 	}
 	if _, err = io.Copy(spool, z); err == nil {
 		var a *Archive
-		if a, err = Open(spool); err == nil {
+		if a, err = open(spool, describe); err == nil {
 			a.close = spool.Close
 			return a, nil
 		}
@@ -202,8 +207,12 @@ func (a *Archive) text(name string) ([]byte, error) {
 	if f.size > maxJSON {
 		return nil, fmt.Errorf("%q is larger than %d bytes", name, maxJSON)
 	}
+	r, err := a.content(i)
+	if err != nil {
+		return nil, err
+	}
 	b := make([]byte, f.size)
-	if _, err := a.r.ReadAt(b, f.data); err != nil {
+	if _, err := r.ReadAt(b, 0); err != nil {
 		return nil, fmt.Errorf("%q: %w", name, err)
 	}
 	return b, nil

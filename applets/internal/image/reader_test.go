@@ -133,8 +133,8 @@ func TestOpenErrors(t *testing.T) {
 	for want, in := range map[string][]byte{
 		"is empty, not an image archive":                         nil,
 		"is not a tar archive":                                   bytes.Repeat([]byte("x"), 2048),
-		"truncated at byte ":                                     b[:len(b)-endOfTar-100],
-		"truncated at byte 513":                                  tarOf("a", "b")[:blockSize+1],
+		"truncated after byte ":                                  b[:len(b)-endOfTar-100],
+		"truncated after byte 512":                               tarOf("a", "b")[:blockSize+1],
 		"old image format":                                       tarOf("aa/VERSION", "1.0", "aa/json", "{}", "repositories", "{}"),
 		"neither manifest.json nor index.json":                   tarOf("x", "y"),
 		"holds 0 images, not one":                                tarOf("manifest.json", "[]"),
@@ -184,7 +184,7 @@ func TestOpenHuge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(bytes.NewReader(append(b, tarOf("b", "c")...))); err == nil || !strings.HasPrefix(err.Error(), "truncated at byte ") {
+		if _, err := Open(bytes.NewReader(append(b, tarOf("b", "c")...))); err == nil || !strings.HasPrefix(err.Error(), "truncated after byte ") {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 	}

@@ -134,7 +134,7 @@ func TestReuseUseless(t *testing.T) {
 		"empty":            {nil, "is empty, not an image archive"},
 		"no image":         {bytes.Repeat([]byte("x"), 4096), "is not a tar archive"},
 		"another tar":      {tarOf("x", "y"), `"index.json" is not in the archive`},
-		"truncated":        {image[:layer+5000], fmt.Sprint("truncated at byte ", layer+5000)},
+		"truncated":        {image[:layer+5000], fmt.Sprint("truncated after byte ", layer)},
 		"damaged index":    {edit(`{"schemaVersion":2`, `["schemaVersion":2`), `"index.json": invalid character ':' after array element`},
 		"damaged mark":     {edit(digest+":", digest+"x"), `"` + digest + "x" + number + `": is not a digest`},
 		"path in the mark": {edit(mark+compress.GzipVersion+" "+digest, mark+compress.GzipVersion+" "+strings.Repeat("../", 21)+"x"), `"` + strings.Repeat("../", 21) + "x:" + number + `": is not a digest`},

@@ -79,13 +79,39 @@ type discarder interface {
 // readSize is how much of a tar is read at once, in bytes.
 const readSize = 256 << 10
 
-// NewReader reads r. If that has Discard, as bufio.Reader has, content is passed over with it.
+// NewReader reads r. Where r can seek or has Discard, as bufio.Reader has, content is passed over with it.
 func NewReader(r io.Reader) *Reader {
-	d, ok := r.(discarder)
-	if !ok {
-		d = bufio.NewReaderSize(r, readSize)
+	switch r := r.(type) {
+	case discarder:
+		return &Reader{from: r}
+	case *io.SectionReader:
+		return &Reader{from: &seeker{bufio.NewReaderSize(r, headerSize), r}}
 	}
-	return &Reader{from: d}
+	return &Reader{from: bufio.NewReaderSize(r, readSize)}
+}
+
+// headerSize is more than most headers, in bytes.
+const headerSize = 4 << 10
+
+// seeker passes over content without reading it, but for its last byte.
+type seeker struct {
+	*bufio.Reader
+	section *io.SectionReader
+}
+
+func (s *seeker) Discard(n int) (int, error) {
+	if n <= s.Buffered() {
+		return s.Reader.Discard(n)
+	}
+	at, err := s.section.Seek(int64(n-s.Buffered()), io.SeekCurrent)
+	if err != nil {
+		return 0, err
+	}
+	s.Reset(s.section)
+	if _, err := s.section.ReadAt(make([]byte, 1), at-1); err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // Next goes to the next entry. At the end of the archive, which is two blocks of zeros and nothing else after them, it
@@ -272,7 +298,7 @@ func (r *Reader) fill(p []byte) error {
 // skip passes over n bytes.
 func (r *Reader) skip(n int64) error {
 	for n > 0 {
-		done, err := r.from.Discard(int(min(n, readSize)))
+		done, err := r.from.Discard(int(min(n, 1<<30)))
 		n -= int64(done)
 		r.off += int64(done)
 		if err == io.EOF {
@@ -293,7 +319,7 @@ func (r *Reader) cut() error {
 	case r.off < blockSize:
 		return errors.New("is not a tar archive")
 	}
-	return fmt.Errorf("truncated at byte %d", r.off)
+	return fmt.Errorf("truncated after byte %d", r.off)
 }
 
 // bad is the error of a block that is no header.

@@ -3,6 +3,8 @@ package tarball
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -21,9 +23,9 @@ import (
 // last entry counts, as with all who unpack. A directory that only names below it tell of has mode 0755 and
 // owner 0:0.
 type Source struct {
-	file  *os.File
-	own   bool // file is closed with the source
-	was   os.FileInfo
+	tar   io.ReaderAt
+	still func() error // reports a tar that is written to
+	spool *os.File     // with all of tar, or nil
 	index index
 	links map[int64]int64  // from the places of hard links to those of the files
 	names map[int64]uint32 // how many links lead to a file
@@ -47,13 +49,14 @@ func (c *Count) add(name []byte) {
 	c.N++
 }
 
-// Open reads the headers of the tar r. If that is not a plain regular file, all of it is first
+// Open reads the headers of the tar r. If that is neither a plain regular file nor a part of one, all of it is first
 // copied, without its compression, to a file without a name in TMPDIR. The source stays usable as long as r is.
-func Open(r io.Reader) (*Source, error) { return open(r, false) }
+func Open(r io.Reader) (*Source, error) { return open(r, "", false) }
 
-func open(r io.Reader, layer bool) (*Source, error) {
-	s := &Source{links: map[int64]int64{}, names: map[int64]uint32{}, layer: layer}
-	err := s.open(r)
+// open is Open. The content must have the digest diffID, unless that is "".
+func open(r io.Reader, diffID string, layer bool) (*Source, error) {
+	s := &Source{links: map[int64]int64{}, names: map[int64]uint32{}, layer: layer, still: func() error { return nil }}
+	err := s.open(r, diffID)
 	if err == nil {
 		err = s.read()
 	}
@@ -64,13 +67,16 @@ func open(r io.Reader, layer bool) (*Source, error) {
 	return s, nil
 }
 
-func (s *Source) open(r io.Reader) (err error) {
-	if f, ok := r.(*os.File); ok {
-		if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
-			if _, method, err := compress.NewReader(section(f, 0)); err == nil && method == "none" {
-				s.file, s.was = f, fi
-				return nil
-			}
+func (s *Source) open(r io.Reader, diffID string) error {
+	if at := s.inPlace(r); at != nil {
+		z, method, err := compress.NewReader(section(at, 0))
+		if err != nil {
+			return err
+		}
+		defer z.Close()
+		if method == "none" {
+			s.tar = at
+			return verify(io.Discard, z, diffID)
 		}
 	}
 	z, _, err := compress.NewReader(r)
@@ -78,15 +84,55 @@ func (s *Source) open(r io.Reader) (err error) {
 		return err
 	}
 	defer z.Close()
-	if s.file, err = spool.File(""); err != nil {
+	if s.spool, err = spool.File(""); err != nil {
 		return err
 	}
-	s.own = true
-	if _, err := io.Copy(s.file, z); err != nil {
+	s.tar = s.spool
+	return verify(s.spool, z, cmp.Or(diffID, unknown))
+}
+
+// unknown is the digest of what may be anything.
+const unknown = "?"
+
+// verify copies r to w, and compares its digest. If nothing is known of it, and nothing wanted, it need not be read.
+func verify(w io.Writer, r io.Reader, diffID string) error {
+	switch diffID {
+	case "":
+		return nil
+	case unknown:
+		_, err := io.Copy(w, r)
 		return err
 	}
-	s.was, err = s.file.Stat()
-	return err
+	h := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(w, h), r); err != nil {
+		return err
+	}
+	if got := fmt.Sprintf("sha256:%x", h.Sum(nil)); got != diffID {
+		return fmt.Errorf("its content has the digest %s, not %s", got, diffID)
+	}
+	return nil
+}
+
+// inPlace is what of r can be read at any place, or nil.
+func (s *Source) inPlace(r io.Reader) io.ReaderAt {
+	switch r := r.(type) {
+	case *io.SectionReader:
+		return r
+	case *os.File:
+		was, err := r.Stat()
+		if err != nil || !was.Mode().IsRegular() {
+			return nil
+		}
+		s.still = func() error {
+			now, err := r.Stat()
+			if err == nil && (now.Size() != was.Size() || !now.ModTime().Equal(was.ModTime())) {
+				err = archive.ErrRacing
+			}
+			return err
+		}
+		return r
+	}
+	return nil
 }
 
 func section(r io.ReaderAt, from int64) *io.SectionReader {
@@ -96,8 +142,8 @@ func section(r io.ReaderAt, from int64) *io.SectionReader {
 // Close releases what the source holds.
 func (s *Source) Close() error {
 	s.index.close()
-	if s.own {
-		return s.file.Close()
+	if s.spool != nil {
+		return s.spool.Close()
 	}
 	return nil
 }
@@ -115,7 +161,7 @@ func (s *Source) read() error {
 	if err := b.parents(nil); err != nil {
 		return err
 	}
-	for r := NewReader(section(s.file, 0)); ; {
+	for r := NewReader(section(s.tar, 0)); ; {
 		h, err := r.Next()
 		if err == io.EOF {
 			break
@@ -296,9 +342,6 @@ type view struct {
 
 const nothing = -2
 
-// headerSize is more than most headers, in bytes.
-const headerSize = 4 << 10
-
 func (s *Source) view() *view {
 	if v, ok := s.views.Get().(*view); ok {
 		return v
@@ -322,7 +365,7 @@ func (v *view) header(name []byte) (*Header, error) {
 		return nil, nil
 	}
 	if at != v.at {
-		v.head.Reset(section(v.source.file, at))
+		v.head.Reset(section(v.source.tar, at))
 		v.reader = Reader{from: v.head, off: at, next: at, extra: v.reader.extra, head: v.reader.head}
 		v.at = nothing
 		if _, err := v.reader.Next(); err != nil {
@@ -441,7 +484,7 @@ func (c *content) Read(p []byte) (int, error) {
 		return len(p), nil
 	}
 	d := &c.data[0]
-	n, err := c.source.file.ReadAt(p[:min(int64(len(p)), d.Size)], c.at)
+	n, err := c.source.tar.ReadAt(p[:min(int64(len(p)), d.Size)], c.at)
 	d.Offset, d.Size = d.Offset+int64(n), d.Size-int64(n)
 	c.pos, c.at = c.pos+int64(n), c.at+int64(n)
 	if err == io.EOF && n > 0 {
@@ -454,13 +497,7 @@ func (c *content) Close() error                     { return nil }
 func (c *content) Xattrs() ([]archive.Xattr, error) { return c.attrs, nil }
 
 // Unchanged reports a tar that is written to.
-func (c *content) Unchanged() error {
-	now, err := c.source.file.Stat()
-	if err == nil && (now.Size() != c.source.was.Size() || !now.ModTime().Equal(c.source.was.ModTime())) {
-		err = archive.ErrRacing
-	}
-	return err
-}
+func (c *content) Unchanged() error { return c.source.still() }
 
 // Shared is a source whose users do not close it.
 type Shared struct{ archive.Source }

@@ -3,6 +3,7 @@ package tarball
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strings"
@@ -54,14 +55,21 @@ type Stack struct {
 	finders sync.Pool
 }
 
-// NewStack joins the layers that the readers hold, the lowest first. They must stay usable as long as the stack is.
-func NewStack(readers []io.Reader, wrap func(i int, err error) error) (*Stack, error) {
+// A Layer is one of a Stack, plain or compressed.
+type Layer struct {
+	Name   string // for messages
+	DiffID string // "sha256:" and the digest of its plain content, or "" if that is not known
+	Reader io.Reader
+}
+
+// NewStack joins layers, the lowest first. Their readers must stay usable as long as the stack is.
+func NewStack(layers []Layer) (*Stack, error) {
 	s := &Stack{}
-	for i, r := range readers {
-		layer, err := open(r, true)
+	for _, l := range layers {
+		layer, err := open(l.Reader, l.DiffID, true)
 		if err != nil {
 			s.Close()
-			return nil, wrap(i, err)
+			return nil, fmt.Errorf("%s: %w", l.Name, err)
 		}
 		s.layers = append(s.layers, layer)
 	}
@@ -70,6 +78,12 @@ func NewStack(readers []io.Reader, wrap func(i int, err error) error) (*Stack, e
 		return nil, err
 	}
 	return s, nil
+}
+
+// HasRoot reports whether a layer has an entry for the root directory.
+func (s *Stack) HasRoot() bool {
+	st, err := s.Stat([]byte(list.Root))
+	return err == nil && st.Ino != 0
 }
 
 // Close releases what the stack holds.

@@ -112,17 +112,17 @@ func TestStackIsAsUnpacked(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		want := model{}
-		var layers []io.Reader
+		var layers []Layer
 		var told []string
 		for i := range 1 + r.IntN(4) {
 			entries := randomLayer(r)
 			want.apply(i, entries)
-			layers = append(layers, tarOf(t, entries))
+			layers = append(layers, Layer{Reader: tarOf(t, entries)})
 			for _, e := range entries {
 				told = append(told, fmt.Sprint(i, " ", string(e.Kind), " ", string(e.Name)))
 			}
 		}
-		s, err := NewStack(layers, func(_ int, err error) error { return err })
+		s, err := NewStack(layers)
 		must(t, err)
 		got := model{}
 		must(t, s.Walk(func(name []byte) error {
