@@ -8,9 +8,7 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/cli"
 	"github.com/ctbox/ctbox/applets/internal/compress"
 	"github.com/ctbox/ctbox/applets/internal/image"
-	"github.com/ctbox/ctbox/applets/internal/list"
 	"github.com/ctbox/ctbox/applets/internal/output"
-	"github.com/ctbox/ctbox/applets/internal/progress"
 	"github.com/ctbox/ctbox/applets/internal/tarball"
 )
 
@@ -54,9 +52,9 @@ func (c *flattenCommand) Run(std cli.Stdio) error {
 	defer line.Stop()
 	return output.Target{Path: c.Output, Stdout: std.Out, Binary: !c.List}.Write(func(w io.Writer) error {
 		if c.List {
-			return listOf(stack, c.Null, w, line)
+			return tarball.List(w, stack, c.Null, line)
 		}
-		return c.pack(w, stack, times, line)
+		return compress.To(line.Writer(w), c.Compress, 0, func(w io.Writer) error { return tarball.Pack(w, stack, "", times, line) })
 	})
 }
 
@@ -79,39 +77,4 @@ func (c *flattenCommand) layers(std cli.Stdio) (layers []tarball.Layer, free fun
 		layers = append(layers, tarball.Layer{Name: f.Name(), Reader: f})
 	}
 	return layers, func() error { return nil }, err
-}
-
-// listOf writes the list of all that is in a stack.
-func listOf(stack *tarball.Stack, null bool, w io.Writer, line *progress.Line) error {
-	var bad error
-	identify := archive.Identify{
-		Open:  func() (archive.Source, error) { return tarball.Shared{Source: stack}, nil },
-		Null:  null,
-		Write: func(records []byte) error { _, err := w.Write(records); return err },
-		Fail: func(err error) {
-			if bad == nil {
-				bad = err
-			}
-		},
-		Progress: line,
-	}
-	if err := identify.Run(stack.Walk); err != nil {
-		return err
-	}
-	return bad
-}
-
-// pack writes the tar: as with a list of files, its content is proven while it is copied.
-func (c *flattenCommand) pack(w io.Writer, stack *tarball.Stack, times archive.Times, line *progress.Line) error {
-	var all list.Draft
-	if err := listOf(stack, true, &all, nil); err != nil {
-		return err
-	}
-	in := all.Input("layers", true)
-	defer in.Close()
-	layer := archive.Layer{
-		List: in, Source: stack, Time: times, RootEntry: stack.HasRoot(), Progress: line,
-		Warn: func(string, ...any) {},
-	}
-	return compress.To(line.Writer(w), c.Compress, 0, layer.Write)
 }

@@ -9,9 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/applets/internal/cli"
 	"github.com/ctbox/ctbox/applets/internal/image"
 	"github.com/ctbox/ctbox/applets/internal/output"
+	"github.com/ctbox/ctbox/applets/internal/spool"
+	"github.com/ctbox/ctbox/applets/internal/tarball"
 )
 
 var mkimage = cli.Applet{
@@ -31,11 +34,12 @@ const engineLayers = 125
 // mkimageCommand's fields are its options and operands.
 type mkimageCommand struct {
 	Template       string   `short:"t" placeholder:"FILE" help:"Take the fields of the config from this JSON file."`
+	Rootfs         string   `placeholder:"TAR" help:"Make the lowest layer of this root file system; - is standard input. Others only if LAYERS is given."`
 	Output         string   `short:"o" placeholder:"FILE" help:"Write FILE, whole or not at all."`
 	Compress       string   `short:"z" enum:"none,gzip,zstd" default:"none" help:"How all layers are compressed in the image; none unpacks those that are."`
 	Reuse          string   `placeholder:"OLD" help:"With -z gzip, copy what has not changed since this image instead of compressing it again."`
 	Tag            []string `placeholder:"REF" sep:"none" help:"Name the image NAME[:TAG]."`
-	Format         string   `enum:"hybrid,oci-dir,v1" default:"hybrid" help:"Write an archive for all engines, an OCI layout directory, or Docker's first format."`
+	Format         string   `enum:"hybrid,oci-dir,v1,aci" default:"hybrid" help:"Write an archive for all engines, an OCI layout directory, Docker's first format, or an App Container Image."`
 	Media          string   `enum:"oci,docker" default:"oci" help:"Write the media types of OCI or of Docker."`
 	Cmd            []string `placeholder:"ARG" sep:"none" help:"Set the command, one argument at a time. A single value that begins with [ is a JSON list."`
 	Entrypoint     []string `placeholder:"ARG" sep:"none" help:"Set the entry point, likewise."`
@@ -86,6 +90,7 @@ func (c *mkimageCommand) Run(std cli.Stdio) error {
 
 // write makes the image and says by which two names engines know it.
 func (c *mkimageCommand) write(std cli.Stdio, o image.Options) (d image.Digests, err error) {
+	defer func() { o.Rootfs.Close() }() // nil can be closed, too
 	if c.Format == image.OCIDir {
 		err = output.ReplaceDir(c.Output, image.IsLayout, func(dir string) error {
 			if err := c.inputs(std, &o); err != nil {
@@ -147,8 +152,14 @@ func (c *mkimageCommand) options() (o image.Options, err error) {
 	if err := o.Check(); err != nil {
 		return o, cli.Usagef("%s", err)
 	}
-	if c.Format == image.V1 && (c.DigestFile != "" || c.Verbose) {
-		return o, cli.Usagef("--format=v1 has neither config nor manifest: leave out -v and --digest-file")
+	if c.Format == image.V1 && c.Rootfs != "" {
+		return o, cli.Usagef("--format=v1 names layers by their lists, which --rootfs has none of")
+	}
+	if c.Rootfs == "-" && c.Layers == "-" {
+		return o, cli.Usagef("--rootfs and LAYERS cannot both be standard input")
+	}
+	if (c.Format == image.V1 || c.Format == image.ACI) && (c.DigestFile != "" || c.Verbose) {
+		return o, cli.Usagef("--format=%s has no digests: leave out -v and --digest-file", c.Format)
 	}
 	toStdout := c.Output == "" || c.Output == "-"
 	if c.Format == image.OCIDir && toStdout {
@@ -185,13 +196,38 @@ func (c *mkimageCommand) inputs(std cli.Stdio, o *image.Options) (err error) {
 			return err
 		}
 	}
-	if o.Layers, err = readLayers(std, c.Layers); err != nil {
-		return err
+	if c.Rootfs != "" {
+		if err := c.rootfs(std, o); err != nil {
+			return err
+		}
+	}
+	if c.Rootfs == "" || c.Layers != "" {
+		if o.Layers, err = readLayers(std, c.Layers); err != nil {
+			return err
+		}
 	}
 	if !c.Quiet {
 		c.warn(std, o)
 	}
 	return nil
+}
+
+// rootfs makes a layer of a root file system, as "fileids -T" and "mklayer -T" would.
+func (c *mkimageCommand) rootfs(std cli.Stdio, o *image.Options) error {
+	quiet := std
+	if c.Quiet {
+		quiet.Err = io.Discard
+	}
+	src, err := openTar(quiet, c.Rootfs)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if o.Rootfs, err = spool.File(o.TempDir); err != nil {
+		return err
+	}
+	o.RootfsName = c.Rootfs
+	return tarball.Pack(o.Rootfs, src, "", archive.Times{Epoch: o.Epoch.Unix()}, o.Progress)
 }
 
 func (c *mkimageCommand) warn(std cli.Stdio, o *image.Options) {

@@ -16,7 +16,8 @@ type Layer struct {
 	List        *list.Input
 	Source      Source
 	Time        Times
-	RootEntry   bool // write an entry for "."
+	Prefix      string // of all names in the archive: nothing, or a directory with its slash, and then RootEntry must be set
+	RootEntry   bool   // write an entry for "."
 	SkipSockets bool
 	Warn        func(format string, args ...any)
 	Progress    *progress.Line // counts how much of the list is done
@@ -100,7 +101,10 @@ func (l *Layer) whiteout(name []byte) error {
 // present writes the entry of a name that is there.
 func (l *Layer) present(it *item) error {
 	id := &it.ID
-	l.name = append(l.name[:0], bytes.TrimPrefix(it.Name, []byte("./"))...)
+	l.name = append(append(l.name[:0], l.Prefix...), bytes.TrimPrefix(it.Name, []byte("./"))...)
+	if l.Prefix != "" && len(it.Name) == len(list.Root) {
+		l.name = l.name[:len(l.Prefix)-1]
+	}
 	l.entry = TarEntry{Mode: id.Mode, UID: id.UID, GID: id.GID, Major: id.Major, Minor: id.Minor}
 	switch id.Type() {
 	case list.Regular:
@@ -147,7 +151,7 @@ func (l *Layer) regular(it *item) error {
 		if err := it.sameFile(); err != nil {
 			return err
 		}
-		l.entry.Kind, l.entry.Target = tarLink, it.ID.Link[len("./"):]
+		l.entry.Kind, l.entry.Target = tarLink, append([]byte(l.Prefix), it.ID.Link[len("./"):]...)
 		return l.header(it)
 	}
 	if it.err != nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -19,12 +20,15 @@ const (
 	Hybrid = "hybrid"
 	OCIDir = "oci-dir"
 	V1     = "v1"
+	ACI    = "aci"
 )
 
 // Options say what an image is made of.
 type Options struct {
 	Settings
-	Layers      []string    // names, base first; NAME is the file NAME.layer
+	Rootfs      *os.File    // a plain tar that is the lowest layer; nil for none
+	RootfsName  string      // for messages
+	Layers      []string    // names of those above, base first; NAME is the file NAME.layer
 	Template    *Template   // nil for none; Write changes it
 	Tags        []Reference // names of the image
 	Annotations []string    // KEY=VALUE, of the manifest
@@ -34,13 +38,13 @@ type Options struct {
 	Docker      bool        // media types of Docker instead of OCI
 	Verify      bool        // look for what is wrong in the layers' tars
 	TempDir     string      // where layers are recompressed; "" is the system's
-	Format      string      // Hybrid, OCIDir or V1
+	Format      string      // Hybrid, OCIDir, V1 or ACI
 	Reuse       *Reuse      // for Compress "gzip"; nil for none
 
 	Progress *progress.Line // counts what is read of the layers, each time that it is
 }
 
-// Digests are the names engines give an image: which of the two depends on their store. They are "" for V1.
+// Digests are the names engines give an image: which of the two depends on their store. They are "" for V1 and ACI.
 type Digests struct {
 	Config   string // "sha256:" and hex digits
 	Manifest string
@@ -70,7 +74,7 @@ type build struct {
 // newBuild looks at all inputs, so that what is missing is told before anything is written.
 func newBuild(o Options) (*build, error) {
 	b := &build{Options: o, template: o.Template}
-	if len(o.Layers) == 0 {
+	if len(o.Layers) == 0 && o.Rootfs == nil {
 		return nil, errors.New("no layers")
 	}
 	if b.template == nil {
@@ -82,13 +86,22 @@ func newBuild(o Options) (*build, error) {
 	if o.Format != V1 {
 		b.template.dropNulls()
 	}
+	if o.Rootfs != nil {
+		l, err := newRootfs(o.RootfsName, o.Rootfs)
+		if err != nil {
+			return nil, err
+		}
+		b.layers = append(b.layers, l)
+	}
 	for _, name := range o.Layers {
 		l, err := newLayer(name)
 		if err != nil {
 			return nil, err
 		}
-		l.progress = o.Progress
 		b.layers = append(b.layers, l)
+	}
+	for _, l := range b.layers {
+		l.progress = o.Progress
 	}
 	return b, nil
 }

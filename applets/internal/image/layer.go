@@ -20,6 +20,7 @@ import (
 type layer struct {
 	name    string            // as in the list
 	path    string            // NAME.layer
+	file    *os.File          // if not nil, what is in the place of path, which is for messages then
 	info    fs.FileInfo       // of the file when it was first seen
 	size    int64             // of the blob, in bytes
 	digest  string            // "sha256:" and hex digits, of the blob
@@ -42,6 +43,15 @@ func newLayer(name string) (*layer, error) {
 		return nil, err
 	}
 	return l, f.Close()
+}
+
+// newRootfs is a layer of a plain tar in an open file.
+func newRootfs(name string, f *os.File) (*layer, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return &layer{name: "--rootfs", path: name, file: f, info: fi, size: fi.Size()}, nil
 }
 
 // open opens the layer's file, which must be the one that was first seen. It does not wait for the
@@ -79,17 +89,14 @@ func (l *layer) unchanged(fi fs.FileInfo) error {
 
 // sniff finds how the layer's file is compressed.
 func (l *layer) sniff() error {
-	f, err := l.open()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	r, method, err := compress.NewReader(f)
-	if err != nil {
-		return l.errorf(err)
-	}
-	l.method = method
-	return r.Close()
+	return l.read(func(f *io.SectionReader) error {
+		r, method, err := compress.NewReader(f)
+		if err != nil {
+			return l.errorf(err)
+		}
+		l.method = method
+		return r.Close()
+	})
 }
 
 // errorf names the layer in an error that names no file. One that does is of the layer's own file, or of
@@ -111,8 +118,8 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 	if l.spool != nil {
 		return l.copySpool(w)
 	}
-	return l.read(func(f *os.File) error {
-		src := newCopier(w, io.LimitReader(l.progress.Reader(f), l.size))
+	return l.read(func(f *io.SectionReader) error {
+		src := newCopier(w, l.progress.Reader(f))
 		defer src.stop()
 		plain, tar := src.hash, io.Reader(src)
 		if l.method != "none" {
@@ -136,8 +143,8 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 
 // convert writes the layer's blob to spool at offset at, compressed as b says.
 func (l *layer) convert(spool *os.File, at int64, b *build) error {
-	return l.read(func(f *os.File) error {
-		r, _, err := compress.NewReader(io.LimitReader(l.progress.Reader(f), l.size))
+	return l.read(func(f *io.SectionReader) error {
+		r, _, err := compress.NewReader(l.progress.Reader(f))
 		if err != nil {
 			return l.errorf(err)
 		}
@@ -164,13 +171,15 @@ func (l *layer) convert(spool *os.File, at int64, b *build) error {
 }
 
 // read opens the layer's file for use, and prefers "changed" to whatever error follows from a change.
-func (l *layer) read(use func(*os.File) error) error {
-	f, err := l.open()
-	if err != nil {
-		return err
+func (l *layer) read(use func(*io.SectionReader) error) (err error) {
+	f := l.file
+	if f == nil {
+		if f, err = l.open(); err != nil {
+			return err
+		}
+		defer f.Close()
 	}
-	defer f.Close()
-	err = use(f)
+	err = use(io.NewSectionReader(f, 0, l.info.Size()))
 	fi, e := f.Stat()
 	if e == nil {
 		e = l.unchanged(fi)
@@ -182,7 +191,7 @@ func (l *layer) read(use func(*os.File) error) error {
 }
 
 // readTar reads a layer's plain tar to the end; f is its file.
-func (l *layer) readTar(tar io.Reader, f *os.File, verify bool) error {
+func (l *layer) readTar(tar io.Reader, f io.ReaderAt, verify bool) error {
 	var err error
 	if verify {
 		err = lint(tar, func() (io.Reader, error) {

@@ -97,6 +97,10 @@ func (o *Options) conflicts() error {
 		return errors.New("--media=docker: its layers are not compressed with zstd")
 	case o.Format == V1 && o.Compress != "none":
 		return errors.New("--format=v1: its layers are not compressed")
+	case o.Format == ACI && len(o.Tags) != 1:
+		return errors.New("--format=aci: needs one --tag, its name and version")
+	case o.Format == ACI && (o.Docker || len(o.Annotations) > 0 || o.Reuse != nil || o.Compress == "zstd"):
+		return errors.New("--format=aci: has neither media types, annotations, --reuse nor zstd")
 	case o.Format == V1 && (o.Docker || len(o.Annotations) > 0):
 		return errors.New("--format=v1: has neither media types nor annotations")
 	}

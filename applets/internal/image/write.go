@@ -9,13 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Write writes the image to w as an archive, Hybrid or V1. To a regular file layers are copied in parallel,
+// Write writes the image to w as an archive: Hybrid, V1 or ACI. To a regular file layers are copied in parallel,
 // each read once; to anything else they are hashed in parallel first and then copied in order, and copying
 // compares the hashes again.
 func Write(w io.Writer, o Options) (d Digests, err error) {
 	b, err := newBuild(o)
 	if err != nil {
 		return d, err
+	}
+	if o.Format == ACI {
+		return d, b.aci(w)
 	}
 	members := b.hybrid
 	if o.Format == V1 {

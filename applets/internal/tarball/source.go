@@ -413,6 +413,14 @@ func (s *Source) Stat(name []byte) (st archive.Stat, err error) {
 	return st, err
 }
 
+// HasRoot reports whether the tar has an entry for the root directory.
+func (s *Source) HasRoot() bool { return hasRoot(s) }
+
+func hasRoot(src archive.Source) bool {
+	st, err := src.Stat([]byte(list.Root))
+	return err == nil && st.Ino != 0
+}
+
 // Readlink is that of archive.Source.
 func (s *Source) Readlink(name []byte) (target []byte, err error) {
 	err = s.look(name, func(h *Header) error {

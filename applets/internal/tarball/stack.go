@@ -81,10 +81,7 @@ func NewStack(layers []Layer) (*Stack, error) {
 }
 
 // HasRoot reports whether a layer has an entry for the root directory.
-func (s *Stack) HasRoot() bool {
-	st, err := s.Stat([]byte(list.Root))
-	return err == nil && st.Ino != 0
-}
+func (s *Stack) HasRoot() bool { return hasRoot(s) }
 
 // Close releases what the stack holds.
 func (s *Stack) Close() error {
