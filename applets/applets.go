@@ -48,6 +48,7 @@ var table = [...]*cli.Applet{
 	&gz,
 	&libs,
 	&listdiff,
+	&listmerge,
 	&memcalc,
 	&mkimage,
 	&mkinitrd,

@@ -93,13 +93,6 @@ func (s *Stack) Close() error {
 	return errors.Join(all...)
 }
 
-// has is what one layer has of a name.
-type has struct {
-	entry, implied   bool
-	kind             byte
-	whiteout, opaque bool
-}
-
 // join makes the index: it goes through all layers in step, by name.
 func (s *Stack) join() error {
 	cursors := make([]cursor, len(s.layers))
@@ -109,8 +102,8 @@ func (s *Stack) join() error {
 			return err
 		}
 	}
-	has := make([]has, len(s.layers))
-	var above ancestors
+	held, kinds := make([]list.Held, len(s.layers)), make([]byte, len(s.layers))
+	var floors list.Floors
 	for {
 		name := lowest(cursors)
 		if name == nil {
@@ -118,16 +111,16 @@ func (s *Stack) join() error {
 		}
 		name = bytes.Clone(name)
 		for i := range cursors {
-			if err := cursors[i].take(name, &has[i]); err != nil {
+			var err error
+			if kinds[i], err = cursors[i].take(name, &held[i]); err != nil {
 				return err
 			}
 		}
-		winner, floor := choose(has, above.floor(name))
-		above.push(name, floor)
+		winner := floors.Choose(name, held)
 		if winner < 0 {
 			continue
 		}
-		if err := s.index.put(&record{name, int64(winner), has[winner].kind}); err != nil {
+		if err := s.index.put(&record{name, int64(winner), kinds[winner]}); err != nil {
 			return err
 		}
 	}
@@ -144,80 +137,23 @@ func lowest(cursors []cursor) (name []byte) {
 }
 
 // take sums up all records of name.
-func (c *cursor) take(name []byte, h *has) error {
-	*h = has{}
+func (c *cursor) take(name []byte, h *list.Held) (kind byte, err error) {
+	*h = list.Held{}
 	for !c.end && bytes.Equal(c.rec.name, name) {
 		switch c.rec.kind {
 		case whiteout:
-			h.whiteout = true
+			h.Deleted = true
 		case opaque:
-			h.opaque = true
+			h.Opaque = true
 		default:
-			h.entry, h.implied, h.kind = true, c.rec.at == implied, c.rec.kind
+			kind = c.rec.kind
+			h.Is, h.Implied, h.Directory = true, c.rec.at == implied, kind == Directory
 		}
 		if err := c.next(); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
-}
-
-// choose finds the layer that a name is of, or -1, and the lowest layer that what is below the name can be of; floor
-// is that of the name itself.
-//
-// A directory that a layer only implies is as a lower layer has it, if one does.
-func choose(layers []has, floor int) (winner, below int) {
-	winner, below = -1, floor
-	for i := len(layers) - 1; i >= floor; i-- {
-		h := &layers[i]
-		if h.entry && h.kind != Directory {
-			if winner < 0 {
-				winner = i
-			}
-			return winner, max(below, i+1)
-		}
-		if h.entry && (winner < 0 || layers[winner].implied && !h.implied) {
-			winner = i
-		}
-		if h.opaque {
-			below = max(below, i)
-		}
-		if h.whiteout {
-			return winner, max(below, i)
-		}
-	}
-	return winner, below
-}
-
-// ancestors are the names that may be above the next one, in the order of lists (see list.Tree), and their floors.
-type ancestors struct {
-	last  []byte
-	stack []ancestor
-}
-
-type ancestor struct{ length, floor int }
-
-// floor is that of the directory that holds name.
-func (a *ancestors) floor(name []byte) int {
-	for n := len(a.stack); n > 0; n-- {
-		top := a.stack[n-1].length
-		if len(name) > top && bytes.Equal(name[:top], a.last[:top]) && name[top] <= '/' {
-			break
-		}
-		a.stack = a.stack[:n-1]
-	}
-	length := len(list.Parent(name))
-	for i := len(a.stack) - 1; i >= 0; i-- {
-		if a.stack[i].length == length {
-			return a.stack[i].floor
-		}
-	}
-	return 0
-}
-
-func (a *ancestors) push(name []byte, floor int) {
-	a.last = append(a.last[:0], name...)
-	a.stack = append(a.stack, ancestor{len(name), floor})
+	return kind, nil
 }
 
 // Walk calls each for all names, in list order.
