@@ -22,7 +22,7 @@ var flatten = cli.Applet{
 // flattenCommand gives what unpacking one layer over another would, with owners and devices, and without unpacking.
 type flattenCommand struct {
 	Null     bool   `short:"0" help:"With --list, records end in NUL, not newline."`
-	List     bool   `short:"l" help:"Write only the list."`
+	List     bool   `help:"Write only the list."`
 	Output   string `short:"o" placeholder:"FILE" help:"Write FILE, whole or not at all."`
 	Compress string `short:"z" enum:"none,gzip,zstd" default:"none" help:"Compress the tar."`
 	Mtime    string `enum:"epoch,clamp,keep" default:"keep" help:"Times of modification: SOURCE_DATE_EPOCH or 0; the files' own, but no later than that; the files' own."`

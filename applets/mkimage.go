@@ -159,7 +159,7 @@ func (c *mkimageCommand) options() (o image.Options, err error) {
 		return o, cli.Usagef("--rootfs and LAYERS cannot both be standard input")
 	}
 	if (c.Format == image.V1 || c.Format == image.ACI) && (c.DigestFile != "" || c.Verbose) {
-		return o, cli.Usagef("--format=%s has no digests: leave out -v and --digest-file", c.Format)
+		return o, cli.Usagef("--format=%s has neither config nor manifest: leave out -v and --digest-file", c.Format)
 	}
 	toStdout := c.Output == "" || c.Output == "-"
 	if c.Format == image.OCIDir && toStdout {

@@ -130,5 +130,5 @@ func elsewhere(directory, tar string, err error) error {
 	if directory != "." || tar != "" || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return cli.Hint(err, "-C DIR or -T TAR says what the list is of")
+	return cli.Hint(err, "-C DIR says which directory the list is of")
 }

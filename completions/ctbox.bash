@@ -12,17 +12,22 @@ _ctbox_model() {
 	'')
 		options=(--list --install -s --symlink -f --force -h --help --version)
 		operands=(@dir)
-		applets='dockjson|fileids|gz|libs|listdiff|memcalc|mkimage|mkinitrd|mklayer|need|rundocker|runkvm|runlocal|sha256|try-fakeroot'
+		applets='dockjson|fileids|flatten|gz|libs|listdiff|listmerge|memcalc|mkimage|mkinitrd|mklayer|need|rundocker|runkvm|runlocal|sha256|try-fakeroot'
 		;;
 	dockjson)
 		options=(-t=@file --template=@file -o=@file --output=@file -h --help --version)
 		operands=(@file @file)
 		;;
 	fileids)
-		options=(-0 --null -C=@dir --directory=@dir -F=@file --fakeroot=@file --owner=@text --cache=@file -j=@text
-			--jobs=@text -x --one-file-system -o=@file --output=@file '--progress=auto|always|never' -h --help
-			--version)
+		options=(-0 --null -C=@dir --directory=@dir -T=@text --tar=@text -F=@file --fakeroot=@file --owner=@text
+			--cache=@file -j=@text --jobs=@text -x --one-file-system -o=@file --output=@file
+			'--progress=auto|always|never' -h --help --version)
 		operands=(@dir)
+		;;
+	flatten)
+		options=(-0 --null --list -o=@file --output=@file '-z=none|gzip|zstd' '--compress=none|gzip|zstd'
+			'--mtime=epoch|clamp|keep' '--progress=auto|always|never' -h --help --version)
+		operands=(@file)
 		;;
 	gz)
 		options=(-l=@text --level=@text -o=@file --output=@file '--progress=auto|always|never' -h --help --version)
@@ -36,27 +41,31 @@ _ctbox_model() {
 		options=(-0 --null --added-only --exit-code -o=@file --output=@file -h --help --version)
 		operands=(@file @file)
 		;;
+	listmerge)
+		options=(-0 --null -o=@file --output=@file -h --help --version)
+		operands=(@file...)
+		;;
 	memcalc)
 		options=(--kernel=@file '--rootfstype=tmpfs|ramfs' -v --verbose -h --help --version)
 		operands=(@file...)
 		;;
 	mkimage)
-		options=(-t=@file --template=@file -o=@file --output=@file '-z=none|gzip|zstd' '--compress=none|gzip|zstd'
-			--reuse=@text --tag=@text '--format=hybrid|oci-dir|v1' '--media=oci|docker' --cmd=@text
-			--entrypoint=@text -e=@text --env=@text --label=@text --annotation=@text --workdir=@text
-			--user=@text --expose=@text --volume=@text --platform=@text --created=@text --author=@text
-			--digest-file=@file --no-verify-layers -v --verbose -q --quiet '--progress=auto|always|never' -h
-			--help --version)
+		options=(-t=@file --template=@file --rootfs=@text -o=@file --output=@file '-z=none|gzip|zstd'
+			'--compress=none|gzip|zstd' --reuse=@text --tag=@text '--format=hybrid|oci-dir|v1|aci'
+			'--media=oci|docker' --cmd=@text --entrypoint=@text -e=@text --env=@text --label=@text
+			--annotation=@text --workdir=@text --user=@text --expose=@text --volume=@text --platform=@text
+			--created=@text --author=@text --digest-file=@file --no-verify-layers -v --verbose -q --quiet
+			'--progress=auto|always|never' -h --help --version)
 		operands=(@file)
 		;;
 	mkinitrd)
-		options=(-0 --null -C=@dir --directory=@dir -o=@file --output=@file '-z=none|gzip|zstd'
+		options=(-0 --null -C=@dir --directory=@dir -T=@text --tar=@text -o=@file --output=@file '-z=none|gzip|zstd'
 			'--compress=none|gzip|zstd' '--mtime=epoch|clamp|keep' '--rdinit=self|@file' --skip-sockets
 			--allow-empty --trust-cache=@file '--progress=auto|always|never' -h --help --version)
 		operands=(@file)
 		;;
 	mklayer)
-		options=(-0 --null -C=@dir --directory=@dir -o=@file --output=@file '-z=none|gzip|zstd'
+		options=(-0 --null -C=@dir --directory=@dir -T=@text --tar=@text -o=@file --output=@file '-z=none|gzip|zstd'
 			'--compress=none|gzip|zstd' '--mtime=epoch|clamp|keep' --root-entry --skip-sockets
 			--trust-cache=@file -q --quiet '--progress=auto|always|never' -h --help --version)
 		operands=(@file)

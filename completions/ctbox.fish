@@ -85,21 +85,25 @@ function __ctbox_valued -a applet
 		case dockjson
 			printf '%s\n' -t --template -o --output
 		case fileids
-			printf '%s\n' -C --directory -F --fakeroot --owner --cache -j --jobs -o --output --progress
+			printf '%s\n' -C --directory -T --tar -F --fakeroot --owner --cache -j --jobs -o --output --progress
+		case flatten
+			printf '%s\n' -o --output -z --compress --mtime --progress
 		case gz
 			printf '%s\n' -l --level -o --output --progress
 		case libs
 			printf '%s\n' --root
 		case listdiff
 			printf '%s\n' -o --output
+		case listmerge
+			printf '%s\n' -o --output
 		case memcalc
 			printf '%s\n' --kernel --rootfstype
 		case mkimage
-			printf '%s\n' -t --template -o --output -z --compress --reuse --tag --format --media --cmd --entrypoint -e --env --label --annotation --workdir --user --expose --volume --platform --created --author --digest-file --progress
+			printf '%s\n' -t --template --rootfs -o --output -z --compress --reuse --tag --format --media --cmd --entrypoint -e --env --label --annotation --workdir --user --expose --volume --platform --created --author --digest-file --progress
 		case mkinitrd
-			printf '%s\n' -C --directory -o --output -z --compress --mtime --rdinit --trust-cache --progress
+			printf '%s\n' -C --directory -T --tar -o --output -z --compress --mtime --rdinit --trust-cache --progress
 		case mklayer
-			printf '%s\n' -C --directory -o --output -z --compress --mtime --trust-cache --progress
+			printf '%s\n' -C --directory -T --tar -o --output -z --compress --mtime --trust-cache --progress
 		case rundocker
 			printf '%s\n' --engine -e --env --network --timeout
 		case runkvm
@@ -111,7 +115,7 @@ function __ctbox_valued -a applet
 	end
 end
 
-set -g __ctbox_applets dockjson fileids gz libs listdiff memcalc mkimage mkinitrd mklayer need rundocker runkvm runlocal sha256 try-fakeroot
+set -g __ctbox_applets dockjson fileids flatten gz libs listdiff listmerge memcalc mkimage mkinitrd mklayer need rundocker runkvm runlocal sha256 try-fakeroot
 set -g __ctbox_runners rundocker runkvm runlocal try-fakeroot
 
 complete -c ctbox -f
@@ -135,6 +139,7 @@ complete -c ctbox -n '__ctbox_at 2 dockjson' -F
 complete -c ctbox -n '__ctbox_at' -a fileids -d 'make a list from a tree'
 complete -c ctbox -n '__ctbox_at options fileids' -s 0 -l null -d 'Names and records end in NUL, not newline'
 complete -c ctbox -n '__ctbox_at options fileids' -s C -l directory -r -f -a '(__ctbox_directories)' -d 'Names on standard input are relative to DIR'
+complete -c ctbox -n '__ctbox_at options fileids' -s T -l tar -r -f -d 'List what is in TAR, a root file system, as it would be unpacked by root'
 complete -c ctbox -n '__ctbox_at options fileids' -s F -l fakeroot -r -F -d 'Owners, modes and devices are those in FILE, which fakeroot saved'
 complete -c ctbox -n '__ctbox_at options fileids' -l owner -r -f -d 'Owner of everything, instead of the owners on disk'
 complete -c ctbox -n '__ctbox_at options fileids' -l cache -r -F -d 'Do not read files that are as FILE remembers them, and keep FILE up to date'
@@ -145,6 +150,17 @@ complete -c ctbox -n '__ctbox_at options fileids' -l progress -r -f -a 'auto alw
 complete -c ctbox -n '__ctbox_at options fileids' -s h -l help -d 'Print this help'
 complete -c ctbox -n '__ctbox_at options fileids' -l version -d 'Print the version'
 complete -c ctbox -n '__ctbox_at 1 fileids' -f -a '(__ctbox_directories)'
+
+complete -c ctbox -n '__ctbox_at' -a flatten -d 'make one tar, or a list, of an image\'s layers'
+complete -c ctbox -n '__ctbox_at options flatten' -s 0 -l null -d 'With --list, records end in NUL, not newline'
+complete -c ctbox -n '__ctbox_at options flatten' -l list -d 'Write only the list'
+complete -c ctbox -n '__ctbox_at options flatten' -s o -l output -r -F -d 'Write FILE, whole or not at all'
+complete -c ctbox -n '__ctbox_at options flatten' -s z -l compress -r -f -a 'none gzip zstd' -d 'Compress the tar'
+complete -c ctbox -n '__ctbox_at options flatten' -l mtime -r -f -a 'epoch clamp keep' -d 'Times of modification: SOURCE_DATE_EPOCH or 0'
+complete -c ctbox -n '__ctbox_at options flatten' -l progress -r -f -a 'auto always never' -d 'Show on standard error how far the work is: on a terminal, after a second'
+complete -c ctbox -n '__ctbox_at options flatten' -s h -l help -d 'Print this help'
+complete -c ctbox -n '__ctbox_at options flatten' -l version -d 'Print the version'
+complete -c ctbox -n '__ctbox_at 1 flatten' -F
 
 complete -c ctbox -n '__ctbox_at' -a gz -d 'compress so that a small change moves few bytes'
 complete -c ctbox -n '__ctbox_at options gz' -s l -l level -r -f -d '1 is the fastest, 9 gives the fewest bytes; 6 if not given'
@@ -172,6 +188,13 @@ complete -c ctbox -n '__ctbox_at options listdiff' -l version -d 'Print the vers
 complete -c ctbox -n '__ctbox_at 1 listdiff' -F
 complete -c ctbox -n '__ctbox_at 2 listdiff' -F
 
+complete -c ctbox -n '__ctbox_at' -a listmerge -d 'lay lists one over another'
+complete -c ctbox -n '__ctbox_at options listmerge' -s 0 -l null -d 'Records end in NUL, not newline, in all lists and in the output'
+complete -c ctbox -n '__ctbox_at options listmerge' -s o -l output -r -F -d 'Write FILE, whole or not at all'
+complete -c ctbox -n '__ctbox_at options listmerge' -s h -l help -d 'Print this help'
+complete -c ctbox -n '__ctbox_at options listmerge' -l version -d 'Print the version'
+complete -c ctbox -n '__ctbox_at 1+ listmerge' -F
+
 complete -c ctbox -n '__ctbox_at' -a memcalc -d 'say how much memory a machine needs for an initrd'
 complete -c ctbox -n '__ctbox_at options memcalc' -l kernel -r -F -d 'Kernel that will unpack it; by default one that takes 64M'
 complete -c ctbox -n '__ctbox_at options memcalc' -l rootfstype -r -f -a 'tmpfs ramfs' -d 'What the kernel is told to unpack to'
@@ -182,11 +205,12 @@ complete -c ctbox -n '__ctbox_at 1+ memcalc' -F
 
 complete -c ctbox -n '__ctbox_at' -a mkimage -d 'join layers to an image that every engine loads'
 complete -c ctbox -n '__ctbox_at options mkimage' -s t -l template -r -F -d 'Take the fields of the config from this JSON file'
+complete -c ctbox -n '__ctbox_at options mkimage' -l rootfs -r -f -d 'Make the lowest layer of this root file system'
 complete -c ctbox -n '__ctbox_at options mkimage' -s o -l output -r -F -d 'Write FILE, whole or not at all'
 complete -c ctbox -n '__ctbox_at options mkimage' -s z -l compress -r -f -a 'none gzip zstd' -d 'How all layers are compressed in the image'
 complete -c ctbox -n '__ctbox_at options mkimage' -l reuse -r -f -d 'With -z gzip, copy what has not changed since this image instead of compressing it again'
 complete -c ctbox -n '__ctbox_at options mkimage' -l tag -r -f -d 'Name the image NAME[:TAG]'
-complete -c ctbox -n '__ctbox_at options mkimage' -l format -r -f -a 'hybrid oci-dir v1' -d 'Write an archive for all engines, an OCI layout directory, or Docker\'s first format'
+complete -c ctbox -n '__ctbox_at options mkimage' -l format -r -f -a 'hybrid oci-dir v1 aci' -d 'Write an archive for all engines, an OCI layout directory, Docker\'s first format, or an App Container Image'
 complete -c ctbox -n '__ctbox_at options mkimage' -l media -r -f -a 'oci docker' -d 'Write the media types of OCI or of Docker'
 complete -c ctbox -n '__ctbox_at options mkimage' -l cmd -r -f -d 'Set the command, one argument at a time'
 complete -c ctbox -n '__ctbox_at options mkimage' -l entrypoint -r -f -d 'Set the entry point, likewise'
@@ -212,6 +236,7 @@ complete -c ctbox -n '__ctbox_at 1 mkimage' -F
 complete -c ctbox -n '__ctbox_at' -a mkinitrd -d 'pack a list as an initrd for a Linux kernel'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -s 0 -l null -d 'Records end in NUL, not newline'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -s C -l directory -r -f -a '(__ctbox_directories)' -d 'Names are relative to DIR'
+complete -c ctbox -n '__ctbox_at options mkinitrd' -s T -l tar -r -f -d 'Names are those in TAR, a root file system'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -s o -l output -r -F -d 'Write FILE, whole or not at all'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -s z -l compress -r -f -a 'none gzip zstd' -d 'Compress the initrd'
 complete -c ctbox -n '__ctbox_at options mkinitrd' -l mtime -r -f -a 'epoch clamp keep' -d 'Times of modification: SOURCE_DATE_EPOCH or 0'
@@ -227,6 +252,7 @@ complete -c ctbox -n '__ctbox_at 1 mkinitrd' -F
 complete -c ctbox -n '__ctbox_at' -a mklayer -d 'pack a list as a tar layer'
 complete -c ctbox -n '__ctbox_at options mklayer' -s 0 -l null -d 'Records end in NUL, not newline'
 complete -c ctbox -n '__ctbox_at options mklayer' -s C -l directory -r -f -a '(__ctbox_directories)' -d 'Names are relative to DIR'
+complete -c ctbox -n '__ctbox_at options mklayer' -s T -l tar -r -f -d 'Names are those in TAR, a root file system'
 complete -c ctbox -n '__ctbox_at options mklayer' -s o -l output -r -F -d 'Write FILE, whole or not at all'
 complete -c ctbox -n '__ctbox_at options mklayer' -s z -l compress -r -f -a 'none gzip zstd' -d 'Compress the layer'
 complete -c ctbox -n '__ctbox_at options mklayer' -l mtime -r -f -a 'epoch clamp keep' -d 'Times of modification: SOURCE_DATE_EPOCH or 0'
