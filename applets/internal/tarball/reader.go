@@ -208,6 +208,9 @@ func (r *Reader) entry(kind byte, size int64) error {
 	}
 	r.classify()
 	h.Stored = h.Size
+	if h.kind() != Regular {
+		h.Size = 0
+	}
 	if err := r.sparseMap(kind); err != nil {
 		return err
 	}
