@@ -26,7 +26,7 @@ type extra struct {
 func (e *extra) reset() {
 	e.times, e.hasLong, e.hasTarget = 0, false, false
 	e.pax = e.pax[:0]
-	e.sparse = paxSparse{extents: e.sparse.extents[:0]}
+	e.sparse = paxSparse{major: -1, minor: -1, size: -1, extents: e.sparse.extents[:0]}
 }
 
 // room is memory for the content of a header of kind.
@@ -59,6 +59,8 @@ func (e *extra) name(b *[blockSize]byte) []byte {
 // errTwice is for an archive that programs read in different ways.
 var errTwice = errors.New("two extended headers for one entry")
 
+var errEmpty = errors.New("empty long name")
+
 // apply puts what comes before a header in the place of what stands in it.
 func (e *extra) apply(h *Header) error {
 	if e.hasLong {
@@ -67,8 +69,11 @@ func (e *extra) apply(h *Header) error {
 	if e.hasTarget {
 		h.Target = until0(e.target)
 	}
-	if e.times > 1 {
+	switch {
+	case e.times > 1:
 		return errTwice
+	case e.hasLong && len(h.Name) == 0, e.hasTarget && len(h.Target) == 0: // others take the short one then
+		return errEmpty
 	}
 	attrs := false
 	err := records(e.pax, func(key string, value []byte) error {

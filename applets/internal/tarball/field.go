@@ -17,6 +17,9 @@ func number(field []byte) (n int64, ok bool) {
 		return base256(field)
 	}
 	field = bytes.TrimLeft(field, " ")
+	if len(field) > 0 && field[0] == 0 { // some readers go on after it
+		return 0, len(bytes.Trim(field, " \x00")) == 0
+	}
 	for _, c := range field {
 		switch {
 		case c == ' ' || c == 0:

@@ -73,9 +73,12 @@ func (r *Reader) sparseMap(kind byte) error {
 		}
 		h.Size, h.Sparse = s.size, true
 		h.Data = append(h.Data, s.extents...)
-		if s.major == 1 && s.minor == 0 {
+		switch version := [2]int64{s.major, s.minor}; {
+		case s.size < 0, s.half:
+			err = errSparse
+		case version == [2]int64{1, 0}:
 			err = r.newMap()
-		} else if s.major > 0 || s.half {
+		case version != [2]int64{-1, -1} && version != [2]int64{0, 0} && version != [2]int64{0, 1}:
 			err = errSparse
 		}
 	}
