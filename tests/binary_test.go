@@ -136,7 +136,7 @@ func TestBuildIsReproducible(t *testing.T) {
 // copySource copies to dir, which it returns, what a build and an installation need; without .git, it looks like an unpacked tarball.
 func copySource(t *testing.T, dir string) string {
 	t.Helper()
-	for _, part := range []string{"applets", "cmd", "completions", "man", "scripts", "tests/elftest", "vendor"} {
+	for _, part := range []string{"applets", "cmd", "completions", "man", "scripts", "tests/elftest", "tests/failtest", "vendor"} {
 		err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join("..", part)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
