@@ -46,12 +46,12 @@ func Open(file string, stdin io.Reader, null bool) (*Input, error) {
 
 // direct reads a regular file in place, from where its offset stands.
 func (in *Input) direct(f *os.File) bool {
-	fi, err := f.Stat()
-	if err != nil || !fi.Mode().IsRegular() {
-		return false
-	}
 	start, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
+		return false
+	}
+	fi, err := f.Stat()
+	if err != nil || !fi.Mode().IsRegular() {
 		return false
 	}
 	in.size = max(fi.Size()-start, 0)

@@ -120,6 +120,13 @@ func TestScanLongest(t *testing.T) {
 		t.Errorf("%d records, %.100v", len(got), err)
 	}
 
+	for _, more := range []string{"", "x"} { // than any record has, and all of it is there before it is looked for
+		long := strings.Repeat("x", MaxRecord) + more + "\n"
+		if _, err := scan(strings.NewReader(long), false); errors.Is(err, errRecordLong) != (more != "") {
+			t.Errorf("%d bytes: %.100v", len(long)-1, err)
+		}
+	}
+
 	endless := &counter{r: zeros{}}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -275,14 +282,17 @@ func TestInput(t *testing.T) {
 					if err == io.EOF {
 						break
 					}
-					if err != nil || string(rec.Text) != lines[n] {
-						t.Fatalf("%s: record %d of %d: %v", how, n, size, err)
+					if err != nil || string(rec.Text) != lines[n] || s.Line() != n+1 {
+						t.Fatalf("%s: record %d of %d, line %d: %v", how, n, size, s.Line(), err)
 					}
 					n++
 				}
 				if n != size {
 					t.Errorf("%s: %d records of %d", how, n, size)
 				}
+			}
+			if in.Size() != int64(len(text)) {
+				t.Errorf("%s: %d bytes of %d", how, in.Size(), len(text))
 			}
 			if links, err := in.HasLinks(); links || err != nil {
 				t.Error(how, links, err)
@@ -338,6 +348,14 @@ func TestInputErrors(t *testing.T) {
 	}
 	if _, err := Open(t.TempDir(), nil, false); err == nil {
 		t.Error("a directory is no list")
+	}
+	closed, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	if _, err := Open("-", closed, false); !errors.Is(err, os.ErrClosed) {
+		t.Error(err)
 	}
 	broken := errors.New("broken")
 	if _, err := Open("-", iotest.ErrReader(broken), false); !errors.Is(err, broken) {
