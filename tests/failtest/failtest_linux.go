@@ -10,10 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Call is a system call that fails with Err, whatever it was to do.
+// A Call is a system call that fails with Err, whatever it was to do; or returns Returns, as if it were done, if Err is 0.
 type Call struct {
-	Number int // unix.SYS_*
-	Err    unix.Errno
+	Number  int // unix.SYS_*
+	Err     unix.Errno
+	Returns int64
 
 	// Arg is the number of an argument, from 0, whose bits in Mask must be Value. A Mask of 0 takes every call.
 	Arg         int
@@ -63,7 +64,7 @@ func program(calls []Call) []unix.SockFilter {
 	var p []unix.SockFilter
 	for _, c := range calls {
 		does := uint32(unix.SECCOMP_RET_ERRNO) | uint32(c.Err)
-		if c.After > 0 || c.Times > 0 {
+		if c.After > 0 || c.Times > 0 || c.Returns != 0 {
 			does = unix.SECCOMP_RET_USER_NOTIF
 		}
 		p = append(p,
@@ -134,6 +135,9 @@ func answer(listener int, calls []Call, stop <-chan struct{}) {
 			seen[i]++
 			if n := seen[i] - c.After; n > 0 && (c.Times == 0 || n <= c.Times) {
 				r.flags, r.err = 0, -int32(c.Err)
+				if c.Err == 0 {
+					r.value = c.Returns
+				}
 			}
 			break
 		}
