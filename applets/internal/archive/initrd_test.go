@@ -82,7 +82,15 @@ func TestInitrdRefuses(t *testing.T) {
 		nul("./a/b -"):                   "<stdin>:1: ./a/b: an initrd cannot delete names",
 		nul("./dev 0120777-0-0-" + sumD): "<stdin>:1: ./dev: must be a directory: the kernel has one there, which this would not replace",
 		nul("./x 0040755-0-0-0", "./z"):  "<stdin>:2: ./z: no ID",
-		nul(parents...):                  fmt.Sprintf("<stdin>:2049: %s: %v", list.Quote(deep), errNewcName),
+		nul("./x/y 0010600-0-0-0"):       "<stdin>:1: ./x/y: its directory ./x is not in the list: the kernel would leave it out",
+		nul("./x 0010600-0-0-0", "./x/y 0010600-0-0-0"):           "<stdin>:2: ./x/y: lies below a name that is not a directory: ./x",
+		nul(". 0010600-0-0-0"):                                    "<stdin>:1: .: " + errRootType.Error(),
+		nul("./c 0020600-0-0-0"):                                  "<stdin>:1: ./c: " + errNoNumber.Error(),
+		nul("./s 0140600-0-0-0"):                                  "<stdin>:1: ./s: " + errSocket.Error(),
+		nul("./none" + textID):                                    "<stdin>:1: ./none: no such file or directory",
+		nul("./l 0120777-0-0-" + sumD):                            "<stdin>:1: ./l: changed since it was listed",
+		nul("./dev 0040755-0-0-0", "./dev/console 0010600-0-0-0"): "<stdin>:2: ./dev/console: " + errConsole.Error(),
+		nul(parents...):                                           fmt.Sprintf("<stdin>:2049: %s: %v", list.Quote(deep), errNewcName),
 		nul("./f"+textID, "./g"+textID+"-link=./f", "./h 0100600-0-0-"+sumText+"-link=./f"): "<stdin>:3: ./h: is a hard link to a name with another mode, owner or content",
 	} {
 		if _, err := packInitrd(t, dir, records); fmt.Sprint(err) != want {

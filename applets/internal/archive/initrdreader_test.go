@@ -96,6 +96,7 @@ func TestInitrdEntries(t *testing.T) {
 		rec{name: "socket", mode: 0o140777},
 		rec{name: "fifo", mode: 0o10777},
 		rec{name: "link", mode: 0o120777, body: "target"},
+		rec{name: "setuid", mode: 0o127777, body: "target"},
 		rec{name: "aligned", nameSize: 40, mode: 0o104755, body: "12345"},
 		rec{magic: "070702", name: "sum", mode: 0o100644, body: "ab", check: 'a' + 'b'},
 		rec{name: "check field of 070701", mode: 0o100644, check: 5},
@@ -107,6 +108,7 @@ func TestInitrdEntries(t *testing.T) {
 0 socket 140777 0:0 ""
 0 fifo 10777 0:0 ""
 0 link 120777 0:0 "target"
+0 setuid 127777 0:0 "target"
 0 aligned 104755 0:0 "12345"
 0 sum 100644 0:0 "ab"
 0 check field of 070701 100644 0:0 ""
