@@ -209,8 +209,12 @@ func (d *Dir) list(name []byte) (int, error) {
 		return -1, err
 	}
 	defer d.release(at)
+	return at.list(base)
+}
+
+func (p *parent) list(base []byte) (int, error) {
 	return retry(func() (int, error) {
-		return unix.Openat(at.fd, string(base), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return unix.Openat(p.fd, string(base), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 }
 
@@ -411,13 +415,13 @@ func (d *Dir) Xattrs(name []byte) ([]Xattr, error) {
 	if p.listed && len(p.name) == len(name) {
 		return xattrs(fdXattrs(p.fd)) // a walk was here
 	}
-	fd, err := d.list(name)
+	at, base, err := d.at(name)
+	if err != nil {
+		return nil, err
+	}
+	defer d.release(at)
+	fd, err := at.list(base)
 	if errors.Is(err, unix.EACCES) {
-		at, base, err := d.at(name)
-		if err != nil {
-			return nil, err
-		}
-		defer d.release(at)
 		return xattrs(pathXattrs(at.fd, string(base)))
 	}
 	if err != nil {

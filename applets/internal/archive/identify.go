@@ -271,10 +271,7 @@ func (x *Identify) collect(ordered <-chan *batch) error {
 		}
 		text = text[:0]
 	}
-	if len(text) == 0 {
-		return nil
-	}
-	return x.Write(text)
+	return nil
 }
 
 // cached enters what was found into the next cache. It reports whether a record is to be made of it.
