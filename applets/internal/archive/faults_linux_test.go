@@ -323,3 +323,21 @@ func TestInitFaults(t *testing.T) {
 		f.Close()
 	}
 }
+
+// TestCachedWalkFault: what cannot be read is no directory without names, and does not become one in the cache.
+func TestCachedWalkFault(t *testing.T) {
+	c := newCached(t)
+	write(t, c.dir, "f", "text")
+	got := c.run(func(x *Identify, d *Dir) error {
+		return x.run(func(f *feeder) error {
+			return during(t, func() error { return d.walk(walker{feed: f, each: f.name, fail: x.Fail}) },
+				failtest.Call{Number: unix.SYS_GETDENTS64, Err: unix.EIO})
+		})
+	})
+	if !strings.Contains(got, ".: input/output error\x00") || strings.Contains(got, "./f") {
+		t.Errorf("%q", got)
+	}
+	if again := c.list(); !strings.Contains(again, "./f ") {
+		t.Errorf("%q", again)
+	}
+}

@@ -123,6 +123,60 @@ func TestInitrdEntries(t *testing.T) {
 	}
 }
 
+// TestInitrdReaderPlaces: what a reader says beside the entries.
+func TestInitrdReaderPlaces(t *testing.T) {
+	archive := cpioOf(text("f", "hello"))
+	in := NewInitrdReader(bytes.NewReader(archive))
+	if n, err := in.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("before the first entry: %d, %v", n, err)
+	}
+	_, err := skimming(in)
+	if err != nil || in.Offset() != int64(len(archive)) || in.Window() != 0 || in.Compressed() {
+		t.Errorf("%v, %d of %d bytes, a window of %d", err, in.Offset(), len(archive), in.Window())
+	}
+	packed := pressed(t, "zstd", archive)
+	in = NewInitrdReader(bytes.NewReader(packed))
+	if _, err := skimming(in); err != nil || in.Offset() != int64(len(packed)) || in.Window() == 0 || !in.Compressed() {
+		t.Errorf("zstd: %v, %d of %d bytes, a window of %d", err, in.Offset(), len(packed), in.Window())
+	}
+}
+
+// TestInitrdTrailers: what a trailer has beside its name is passed over as the kernel does it.
+func TestInitrdTrailers(t *testing.T) {
+	for _, trailer := range []rec{
+		{name: "TRAILER!!!"}, {name: "TRAILER!!!", body: "content"}, {name: "TRAILER!!!", mode: 0o120777, body: "target"},
+	} {
+		whole := append(append(text("f", "hello").bytes(), trailer.bytes()...), cpioOf(text("g", "second"))...)
+		if got, err := dump(bytes.NewReader(whole)); err != nil || got != "0 f 100644 0:0 \"hello\"\n1 g 100644 0:0 \"second\"\n" {
+			t.Errorf("%+v: %v\n%s", trailer, err, got)
+		}
+		cut := append(text("f", "hello").bytes(), trailer.bytes()...)
+		if _, err := dump(bytes.NewReader(cut[:len(cut)-4])); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%+v, cut: %v", trailer, err)
+		}
+	}
+}
+
+// TestLinked: the kernel looks for an earlier name of what says that it has more, if it can have.
+func TestLinked(t *testing.T) {
+	for mode, can := range map[uint32]bool{
+		0o100644: true, 0o020600: true, 0o060600: true, 0o010600: true, 0o140600: true, 0o040755: false, 0o120777: false,
+	} {
+		for links := range uint32(4) {
+			if e := (InitrdEntry{Mode: mode, Links: links}); e.Linked() != (can && links >= 2) {
+				t.Errorf("%o with %d names: %v", mode, links, e.Linked())
+			}
+		}
+	}
+	for name, want := range map[string]string{
+		".": ".", "/": ".", "./": ".", "a": "a", "/a": "a", ".//a/b": "a/b", "..": "..", ".a": ".a", "a/": "a/", "": "",
+	} {
+		if got := canonicalName([]byte(name)); string(got) != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}
+
 // TestInitrdSegments joins archives in all ways that Linux takes.
 func TestInitrdSegments(t *testing.T) {
 	a, b := cpioOf(text("a", "first")), cpioOf(text("b", "second"))
@@ -211,6 +265,10 @@ func TestInitrdRefused(t *testing.T) {
 func skim(r io.Reader) (n int, err error) {
 	in := NewInitrdReader(r)
 	defer in.Close()
+	return skimming(in)
+}
+
+func skimming(in *InitrdReader) (n int, err error) {
 	for ; ; n++ {
 		if _, err := in.Next(); err == io.EOF {
 			return n, nil

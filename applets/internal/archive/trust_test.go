@@ -175,6 +175,19 @@ func (c changer) Open(name []byte, st Stat) (Content, error) {
 	return f, errors.Join(err, c.change())
 }
 
+// TestTrustUnwritable: a large file that is not proven again must be written all the same.
+func TestTrustUnwritable(t *testing.T) {
+	c := newCached(t)
+	write(t, c.dir, "large", strings.Repeat("large", 1<<20))
+	settle(t)
+	records := c.list()
+	for kind, pack := range packers {
+		if err := pack(t, c.dir, records, c.trusting(), new(roomFor)); !errors.Is(err, io.ErrShortWrite) {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
 // TestTrustDamaged: a cache that is damaged vouches for nothing, and is told of.
 func TestTrustDamaged(t *testing.T) {
 	c := settledTree(t, "a", "b")
