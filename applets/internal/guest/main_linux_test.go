@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +19,9 @@ import (
 // role makes this test binary the first process of a guest that is a set of namespaces: "init" of runkvm's, or "standalone".
 const role = "CTBOX_TEST_ROLE"
 
+// counted is the directory for what coverage counts.
+const counted = "CTBOX_TEST_COUNTED"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(role) != "" {
 		beInit(os.Getenv("CTBOX_TEST_ROOT"))
@@ -31,7 +35,17 @@ func beInit(root string) {
 	if os.Getenv(role) == "standalone" {
 		m.line = ""
 	}
+	outside, _ := unix.Open("/", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	counters := os.Getenv(counted)
 	defer m.off()
+	defer func() {
+		if testing.CoverMode() != "" { // the counters are written by a process that exits, and to a file of the host
+			os.Setenv("GOCOVERDIR", counters)
+			unix.Fchdir(outside)
+			unix.Chroot(".")
+			os.Exit(0)
+		}
+	}()
 	defer m.rescue()
 	unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) // a kernel hands nothing on
 	unix.Umask(0o022)                                     // and has this
@@ -129,7 +143,7 @@ func (h *host) start(files []*os.File, env ...string) {
 	check(h.t, err)
 	defer console.Close()
 	h.cmd = exec.Command("/proc/self/exe")
-	h.cmd.Env, h.cmd.ExtraFiles = env, files
+	h.cmd.Env, h.cmd.ExtraFiles = append(env, counted+"="+flag.Lookup("test.gocoverdir").Value.String()), files
 	h.cmd.Stdout, h.cmd.Stderr = console, console
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
 	gids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
@@ -272,6 +286,9 @@ func (h *host) off() {
 	h.t.Helper()
 	go io.Copy(io.Discard, h.line)
 	h.cmd.Wait()
+	if testing.CoverMode() != "" && h.cmd.ProcessState.Success() {
+		return
+	}
 	if ws := h.cmd.ProcessState.Sys().(syscall.WaitStatus); !ws.Signaled() || ws.Signal() != syscall.SIGHUP {
 		h.t.Errorf("the guest ended by %v", h.cmd.ProcessState)
 	}
