@@ -16,7 +16,8 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/wire"
 )
 
-// role makes this test binary the first process of a guest that is a set of namespaces: "init" of runkvm's, or "standalone".
+// role makes this test binary the first process of a guest that is a set of namespaces: "init" of runkvm's, or "standalone", or "boot", which is that from the
+// beginning.
 const role = "CTBOX_TEST_ROLE"
 
 // counted is the directory for what coverage counts.
@@ -53,14 +54,19 @@ func beInit(root string) {
 		say("test: " + err.Error())
 		return
 	}
-	mountAll(kernelMounts[:])
-	prepare()
-	unix.Stat("/", &m.root)
 	var err error
-	if m.line == "" {
-		err = m.standalone()
+	if os.Getenv(role) == "boot" {
+		os.Args[0], m.line = wire.AddedInit, ""
+		err = m.boot()
 	} else {
-		err = m.serve("/proc/self/fd/4")
+		mountAll(kernelMounts[:])
+		prepare()
+		unix.Stat("/", &m.root)
+		if m.line == "" {
+			err = m.standalone()
+		} else {
+			err = m.serve("/proc/self/fd/4")
+		}
 	}
 	if err != nil {
 		say(err.Error())
