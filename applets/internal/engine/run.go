@@ -216,7 +216,7 @@ type state struct {
 
 func (s state) started() bool {
 	if s.StartedAt == "" {
-		return s.Status != "created"
+		return s.Status != "created" && s.Status != "" // {} is no record
 	}
 	return !strings.HasPrefix(s.StartedAt, "0001-01-01")
 }

@@ -50,6 +50,7 @@ func TestParseErrors(t *testing.T) {
 		"\"\xc3\x28\"":              `byte 1: is not UTF-8`,
 		"\"\xed\xa0\x80\"":          `byte 1: is not UTF-8`,
 		"\"\n\"":                    `byte 1: control character '\n' in a string`,
+		`{"abc`:                     `byte 5: ends inside a string`,
 		`"abc`:                      `byte 4: ends inside a string`,
 		`"abc\`:                     `byte 5: unknown escape in a string`,
 		deep:                        `byte 1000: nested deeper than 1000`,

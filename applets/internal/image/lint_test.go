@@ -3,11 +3,13 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 var seed = maphash.MakeSeed()
@@ -24,6 +26,8 @@ func pack(t testing.TB, entries ...string) []byte {
 			h = &tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target}
 		} else if name, target, ok := strings.Cut(e, " => "); ok {
 			h = &tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: target}
+		} else if name, ok := strings.CutSuffix(e, " =g"); ok {
+			h = &tar.Header{Name: name, Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "0123"}}
 		} else if name, kind, ok := strings.Cut(e, " ="); ok {
 			h = &tar.Header{Name: name, Typeflag: kind[0], Devmajor: 1, Devminor: 3}
 			if kind == "3zero" {
@@ -65,6 +69,9 @@ func TestLint(t *testing.T) {
 		{"", "etc/|etc/.wh.motd|etc/passwd"},
 		{"", "etc/|etc/.wh..wh..opq|etc/passwd"},
 		{"", "x -> /etc/passwd|y -> ../../z"},
+		{"", "pax_global_header =g|a|b"}, // as git-archive(1) writes
+		{"", "pax_global_header =g|b|a"},
+		{"", "b|./|a|.wh..wh..opq"},
 		{`"/a": absolute name`, "/a"},
 		{`"../a": ".." in the name`, "../a"},
 		{`"a/../b": ".." in the name`, "a/../b"},
@@ -152,6 +159,35 @@ func TestLintBroken(t *testing.T) {
 		if err := lintBytes(change(bytes.Clone(whole))); err == nil || err.Error() != want {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+}
+
+func TestLintEmptyName(t *testing.T) {
+	for _, err := range lintTwice(pack(t, "b", "a", "")) {
+		if err == nil || err.Error() != `"": empty name` {
+			t.Error(err)
+		}
+	}
+}
+
+// A layer that cannot be read is no damaged layer, wherever that happens and in whichever reading.
+func TestLintUnreadable(t *testing.T) {
+	defer func(most int) { mostKept = most }(mostKept)
+	mostKept = 1
+	whole, broken := pack(t, "z", "a", "b/", "c"), errors.New("broken")
+	for n := 0; n < len(whole); n += 64 {
+		rest := func() io.Reader { return io.MultiReader(bytes.NewReader(whole[:n]), iotest.ErrReader(broken)) }
+		if err := lint(rest(), nil); !errors.Is(err, broken) {
+			t.Fatalf("after %d bytes: %v", n, err)
+		}
+		// The second reading ends where the archive does.
+		err := lint(bytes.NewReader(whole), func() (io.Reader, error) { return rest(), nil })
+		if !errors.Is(err, broken) && n < len(whole)-endOfTar {
+			t.Fatalf("after %d bytes, again: %v", n, err)
+		}
+	}
+	if err := lint(bytes.NewReader(whole), func() (io.Reader, error) { return nil, broken }); err != broken {
+		t.Error(err)
 	}
 }
 

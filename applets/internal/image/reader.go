@@ -154,10 +154,7 @@ func (a *Archive) scan() error {
 		case len(a.files) == maxEntries:
 			return fmt.Errorf("more than %d entries, not an image archive", maxEntries)
 		}
-		at, err := r.Seek(0, io.SeekCurrent)
-		if err != nil {
-			return err
-		}
+		at, _ := r.Seek(0, io.SeekCurrent) // which cannot fail
 		if err := a.add(h, at); err != nil {
 			return err
 		}

@@ -2,6 +2,8 @@ package image
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -9,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/applets/internal/compress"
@@ -130,7 +134,27 @@ func TestOpenSaved(t *testing.T) {
 
 func TestOpenErrors(t *testing.T) {
 	b, _ := toPipe(t, options(t, pack(t, "a")))
+	blob := func(text string) string { return blobDir + hex(digestOf([]byte(text))) }
+	index := func(digest string) string { return `{"manifests":[{"digest":"` + digest + `"}]}` }
+	sparse := tarOf("PaxHeaders/x", "22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n", "manifest.json", "0\n"+strings.Repeat("\x00", blockSize-2)) // a map of no parts
+	sparse[156] = 'x'
+	setChecksum(sparse)
 	for want, in := range map[string][]byte{
+		`"manifest.json" is a sparse file`:                       sparse,
+		`"manifest.json": too many links`:                        pack(t, "manifest.json -> manifest.json"),
+		`"index.json": too many links`:                           pack(t, "index.json => index.json"),
+		`"manifest.json": invalid character 'x'`:                 pack(t, "x", "manifest.json => x"),
+		`"dev/null" has no place in an image archive`:            pack(t, "dev/null =3"),
+		"bad tar header after byte 1024":                         append(pack(t, "a")[:2*blockSize], bytes.Repeat([]byte("x"), 2*blockSize)...),
+		"more than 100000 entries, not an image archive":         bytes.Repeat(header("a", 0, 0), maxEntries+1),
+		`"manifest.json" is larger than`:                         tarOf("manifest.json", strings.Repeat(" ", maxJSON+1)),
+		`"index.json": unexpected end of JSON input`:             tarOf("index.json", "["),
+		"holds 3 images, not one":                                tarOf("index.json", `{"manifests":[{"digest":"a"},{"digest":"b"},{"digest":"c"}]}`),
+		blob("x") + `" does not have the digest`:                 tarOf("index.json", index(digestOf([]byte("x"))), blob("x"), "y"),
+		blob("[") + `": unexpected end of JSON input`:            tarOf("index.json", index(digestOf([]byte("["))), blob("["), "["),
+		"holds an index of several platforms, not one image":     tarOf("index.json", index(digestOf([]byte("{}"))), blob("{}"), "{}"),
+		`"c": unexpected end of JSON input`:                      tarOf("manifest.json", `[{"Config":"c"}]`, "c", "["),
+		`"l" is not in the archive`:                              tarOf("manifest.json", `[{"Config":"c","Layers":["l"]}]`, "c", `{"rootfs":{"diff_ids":["1"]}}`),
 		"is empty, not an image archive":                         nil,
 		"is not a tar archive":                                   bytes.Repeat([]byte("x"), 2048),
 		"is truncated":                                           b[:len(b)-endOfTar-100],
@@ -150,6 +174,95 @@ func TestOpenErrors(t *testing.T) {
 		if _, err := Open(bytes.NewReader(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+}
+
+// setChecksum is for a header that was changed.
+func setChecksum(b []byte) {
+	sum := 8 * int(' ')
+	for i, c := range b[:blockSize] {
+		if i < 148 || i >= 156 {
+			sum += int(c)
+		}
+	}
+	copy(b[148:156], fmt.Sprintf("%06o\x00 ", sum))
+}
+
+// The layout beside manifest.json may be of another image, as some writers have it: then no manifest is known.
+func TestOpenOtherIndex(t *testing.T) {
+	b, _ := toPipe(t, options(t, pack(t, "a")))
+	saved := tarOf("manifest.json", `[{"Config":"c.json"}]`, "c.json", "{}")
+	a, err := Open(bytes.NewReader(append(b[:len(b)-endOfTar:len(b)-endOfTar], saved...)))
+	if err != nil || a.Manifest != "" || a.Config != digestOf([]byte("{}")) {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// unreadable is a file of which a part cannot be read.
+type unreadable struct {
+	io.ReaderAt
+	from, to int64
+}
+
+func (u unreadable) ReadAt(p []byte, at int64) (int, error) {
+	if at < u.to && at+int64(len(p)) > u.from {
+		return 0, unix.EIO
+	}
+	return u.ReaderAt.ReadAt(p, at)
+}
+
+func TestOpenUnreadable(t *testing.T) {
+	r := unreadable{bytes.NewReader(tarOf("manifest.json", "[{}]")), blockSize, blockSize + 1}
+	if _, err := Open(r); err == nil || err.Error() != `"manifest.json": input/output error` {
+		t.Error(err)
+	}
+}
+
+// An engine that ends while it is sent an image is an error, wherever it does.
+func TestWriteWithoutReader(t *testing.T) {
+	b, _ := toPipe(t, options(t, layers(t)...))
+	a, err := Open(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for have := range 5 {
+		var whole bytes.Buffer
+		if err := a.WriteWithout(&whole, have); err != nil {
+			t.Fatal(err)
+		}
+		for n := range whole.Len() / blockSize {
+			if err := a.WriteWithout(&limited{int64(n) * blockSize}, have); err != unix.ENOSPC {
+				t.Errorf("have %d, room for %d blocks: %v", have, n, err)
+			}
+		}
+	}
+}
+
+// So is an image that changes meanwhile.
+func TestWriteWithoutEnd(t *testing.T) {
+	b, _ := toPipe(t, options(t, layers(t)...))
+	path := oldImage(t, b)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	a, err := Open(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, blockSize); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.WriteWithout(io.Discard, 1); err == nil || err.Error() != "changed while it was read" {
+		t.Error(err)
+	}
+}
+
+func TestOpenFromNoRoom(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "absent"))
+	if _, err := OpenFrom(strings.NewReader("x")); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "absent/") {
+		t.Error(err)
 	}
 }
 

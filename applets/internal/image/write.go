@@ -128,30 +128,28 @@ func (b *build) place(f *os.File, base int64, parts func() []part) error {
 
 // placeRest writes headers, small files, padding and the end of the archive, and leaves f's offset there.
 func (b *build) placeRest(f *os.File, at int64, parts []part) error {
-	put := func(text []byte) error {
-		_, err := f.WriteAt(text, at)
+	var err error
+	put := func(text []byte) {
+		if err == nil {
+			_, err = f.WriteAt(text, at)
+		}
 		at += int64(len(text))
-		return err
 	}
 	for _, p := range parts {
 		text := b.header(p)
 		if p.layer == nil {
 			text = pad(append(text, p.data...))
 		}
-		if err := put(text); err != nil {
-			return err
-		}
+		put(text)
 		if p.layer != nil {
 			at += p.size()
-			if err := put(make([]byte, padding(p.size()))); err != nil {
-				return err
-			}
+			put(make([]byte, padding(p.size())))
 		}
 	}
-	if err := put(make([]byte, endOfTar)); err != nil {
-		return err
+	put(make([]byte, endOfTar))
+	if err == nil {
+		_, err = f.Seek(at, io.SeekStart)
 	}
-	_, err := f.Seek(at, io.SeekStart)
 	return err
 }
 

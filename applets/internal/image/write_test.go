@@ -190,6 +190,7 @@ func TestChangedLayer(t *testing.T) {
 }
 
 func TestHeader(t *testing.T) {
+	const lastSecond = 253402300799 // of the year 9999, beyond which RFC 3339 has no times
 	for _, c := range []struct {
 		name        string
 		size, mtime int64

@@ -3,9 +3,11 @@ package program
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -178,5 +180,20 @@ func TestInterpreter(t *testing.T) {
 		if got != want {
 			t.Errorf("%.40q: %s, not %s", text, got, want)
 		}
+	}
+}
+
+// What cannot be read is no program of the wrong kind.
+func TestDirectoryAsProgram(t *testing.T) {
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if _, err := Interpreter(dir); !errors.Is(err, syscall.EISDIR) {
+		t.Error(err)
+	}
+	if err := Check(dir.Name()); !errors.Is(err, syscall.EISDIR) {
+		t.Error(err)
 	}
 }

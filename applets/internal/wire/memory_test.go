@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
@@ -116,6 +117,20 @@ func TestRingAndEndAtOnce(t *testing.T) {
 		if err := r.wait(0, 0); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A reader that is gone shows when it would be told that there is something to read.
+func TestEndBeforeWriting(t *testing.T) {
+	guest, host, _, hostBell, _ := sides(t)
+	up, end := io.Pipe()
+	up.Close()
+	w := guest.Out(NewBell(strings.NewReader(""), end))
+	if n, err := w.Write([]byte("x")); n != 1 || err == nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := host.Out(hostBell).Read(nil); n != 0 || err != nil {
+		t.Errorf("nothing was read: %d, %v", n, err)
 	}
 }
 
