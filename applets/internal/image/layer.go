@@ -163,22 +163,48 @@ func (l *layer) convert(spool *os.File, at int64, b *build) error {
 	})
 }
 
-// read opens the layer's file for use, and prefers "changed" to whatever error follows from a change.
+// read opens the layer's file for use, and prefers "changed" to whatever error follows from a change. If its inode changes
+// meanwhile, its content can have, too, and its time of modification been set back.
 func (l *layer) read(use func(*os.File) error) error {
 	f, err := l.open()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	before := changed(f)
 	err = use(f)
 	fi, e := f.Stat()
 	if e == nil {
 		e = l.unchanged(fi)
 	}
+	if e == nil && err == nil && changed(f) != before {
+		e = l.again(f)
+	}
 	if e != nil {
 		return e
 	}
 	return err
+}
+
+// changed is the time of the last change of a file's inode.
+func changed(f *os.File) unix.Timespec {
+	var st unix.Stat_t
+	unix.Fstat(int(f.Fd()), &st) // if that fails, asking for the time of modification does
+	return st.Ctim
+}
+
+// again reports an error if a second look at the layer's file does not find what is known of it.
+func (l *layer) again(f *os.File) error {
+	r, _, err := compress.NewReader(io.NewSectionReader(f, 0, l.info.Size()))
+	if err != nil {
+		return l.errorf(err)
+	}
+	defer r.Close()
+	plain := sha256.New()
+	if err := drain(io.TeeReader(r, plain)); err != nil {
+		return l.errorf(err)
+	}
+	return l.found(l.digest, digest(plain))
 }
 
 // readTar reads a layer's plain tar to the end; f is its file.
