@@ -227,6 +227,29 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestShortLayer: a file that ends before it should, by what is said of its size, is no layer, though nobody looks into it.
+func TestShortLayer(t *testing.T) {
+	for _, method := range []string{"none", "gzip"} {
+		o := options(t, pack(t, "a"))
+		o.Verify, o.Compress = false, method
+		b, err := newBuild(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := b.layers[0]
+		l.method = "none"
+		l.size += 512
+		if method == "none" {
+			err = l.copy(io.Discard, false)
+		} else {
+			_, err = b.recompress(true)
+		}
+		if err == nil || err.Error() != l.path+": truncated" {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
 func TestHeader(t *testing.T) {
 	for _, c := range []struct {
 		name        string
