@@ -326,16 +326,18 @@ type identifier struct {
 
 	early bool    // the name is a regular file, as it seems
 	open  Content // of the name
+	begun instant // before which a file must have changed last for its ctime to tell of every change since
+	doubt bool    // the name may have changed while it was looked at
 
 	cache  *Cache
 	volume volume  // of the last file
-	begun  instant // before which a file must have changed last for the cache to take it
 	recall *recall // of the name, if there is a cache
 
 	progress *progress.Line
 }
 
 func (r *identifier) all(b *batch) {
+	r.begun = settled()
 	if r.cache != nil {
 		r.begun = r.cache.now()
 	}
@@ -346,13 +348,30 @@ func (r *identifier) all(b *batch) {
 		if r.recall == nil || !r.recall.listing {
 			r.early = b.regular&(1<<i) != 0 && r.fake == nil
 			r.identify(b.name(i), &b.results[i])
-			r.close()
+			r.again(b.name(i), &b.results[i])
 			r.progress.File()
 		}
 	}
 }
 
+// again looks a second time at a file whose inode may have changed while it was looked at: its content can have, too, and
+// its time of modification been set back since. Two looks that find the same are of a file that was so at the second.
+func (r *identifier) again(name []byte, out *identity) {
+	r.close()
+	if !r.doubt || out.err != nil {
+		return
+	}
+	first := out.id
+	*out = identity{}
+	r.identify(name, out)
+	r.close()
+	if id := &out.id; out.err == nil && (id.Digest != first.Digest || id.Attr != first.Attr) {
+		out.err = ErrRacing
+	}
+}
+
 func (r *identifier) identify(name []byte, out *identity) {
+	r.doubt = false
 	st, err := r.stat(name)
 	r.st, r.said = st, st
 	if err == nil && r.fake != nil {
@@ -445,7 +464,7 @@ func (r *identifier) regular(name []byte, id *list.ID) error {
 		return err
 	}
 	own, ok := f.(*file)
-	r.remember(ok && own.steady, id)
+	r.looked(ok && own.steady, id)
 	return nil
 }
 
@@ -463,7 +482,7 @@ func (r *identifier) symlink(name []byte, id *list.ID) error {
 		return err
 	}
 	id.Digest = sha256.Sum256(target)
-	r.remember(r.still(name), id)
+	r.looked(r.still(name), id)
 	return nil
 }
 
@@ -473,15 +492,12 @@ func (r *identifier) directory(name []byte, id *list.ID) error {
 		return err
 	}
 	setXattrs(id, attrs)
-	r.remember(r.still(name), id)
+	r.looked(r.still(name), id)
 	return nil
 }
 
-// still reports whether a name that was not open meanwhile is what it was, for those who remember.
+// still reports whether a name that was not open meanwhile is what it was.
 func (r *identifier) still(name []byte) bool {
-	if r.recall == nil {
-		return false
-	}
 	now, err := r.src.Stat(name)
 	return err == nil && now == r.st
 }
@@ -504,9 +520,10 @@ func (r *identifier) recalled(name []byte, id *list.ID) bool {
 	return true
 }
 
-// remember has the cache take what was found in a file that has kept its ctime meanwhile, if that can be relied on.
-func (r *identifier) remember(kept bool, id *list.ID) {
-	if !kept || r.recall == nil || r.recall.stamp == (statcache.Stamp{}) || !r.begun.after(&r.st) {
+// looked has the cache take what was found in a file that has kept its ctime meanwhile, if that can be relied on.
+func (r *identifier) looked(kept bool, id *list.ID) {
+	r.doubt = !kept || !r.begun.after(&r.st)
+	if r.doubt || r.recall == nil || r.recall.stamp == (statcache.Stamp{}) {
 		return
 	}
 	r.recall.verdict = found

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -236,6 +237,41 @@ func TestIdentifyChanged(t *testing.T) {
 	err := x.Run(func(each func([]byte) error) error { return each([]byte("./f")) })
 	if len(errs) != 1 || !errors.Is(errs[0], ErrRacing) || err != nil || wrote > 0 {
 		t.Errorf("%v %v, %d bytes written", errs, err, wrote)
+	}
+}
+
+// TestIdentifyAgain: a file whose inode changes while it is read is looked at again, and a line says what was so at one
+// moment: never the mode of one and the content of another. What is no change of the content is no error.
+func TestIdentifyAgain(t *testing.T) {
+	dir := t.TempDir()
+	path := write(t, dir, "f", "text")
+	old := time.Unix(5, 5)
+	content := func(text string, mode os.FileMode) error {
+		return errors.Join(os.WriteFile(path, []byte(text), mode), os.Chmod(path, mode), os.Chtimes(path, time.Time{}, old))
+	}
+	turn := 0
+	for _, c := range []struct {
+		what   string
+		change func() error
+		want   string
+	}{
+		{"chmod", func() error { return os.Chmod(path, 0o644) }, "./f 0100644-0-0-" + sumText},
+		{"link", func() error { return errors.Join(os.Link(path, path+"2"), os.Remove(path+"2")) }, "./f 0100644-0-0-" + sumText},
+		{"once another", func() error { return content("TEXT", 0o600) }, fmt.Sprintf("./f 0100600-0-0-%x", sha256.Sum256([]byte("TEXT")))},
+		{"always another", func() error { turn++; return content(fmt.Sprintf("%04d", turn), 0o644) }, "./f: changed while it was read"},
+	} {
+		must(t, content("text", 0o644))
+		var got strings.Builder
+		x := Identify{
+			Open:  func() (Source, error) { return changer{openDir(t, dir), c.change}, nil },
+			Owner: &Owner{},
+			Write: func(p []byte) error { got.Write(p); return nil },
+			Fail:  func(err error) { got.WriteString(err.Error() + "\n") },
+		}
+		must(t, x.Run(eachOf([]string{"./f"})))
+		if got.String() != c.want+"\n" {
+			t.Errorf("%s: %q, want %q", c.what, got.String(), c.want)
+		}
 	}
 }
 

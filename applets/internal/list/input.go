@@ -16,7 +16,7 @@ type Input struct {
 	null  bool
 	at    io.ReaderAt
 	size  int64
-	still func() error // reports that the file is no longer as long as it was when opened; nil for what is spooled
+	still func() error // reports that the file has changed since it was opened; nil for what is spooled
 	close func() error
 }
 
@@ -58,7 +58,7 @@ func (in *Input) direct(f *os.File) bool {
 	in.at = io.NewSectionReader(f, start, in.size)
 	in.still = func() error {
 		now, err := f.Stat()
-		if err == nil && now.Size() != fi.Size() {
+		if err == nil && (now.Size() != fi.Size() || !now.ModTime().Equal(fi.ModTime())) {
 			err = errChanged
 		}
 		return err
@@ -127,8 +127,8 @@ func indexLink(text []byte) int {
 
 var errChanged = errors.New("changed while it was read")
 
-// whole fails at the end of a file that has become shorter or longer since it was opened: a list that is still
-// being written lacks names, and would make a layer that deletes them.
+// whole fails at the end of a file that has changed since it was opened: a list that is still being written lacks
+// names, and would make a layer that deletes them.
 type whole struct {
 	r     io.Reader
 	still func() error

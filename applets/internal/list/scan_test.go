@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 const fileID = "0100644-0-0-" + digestA
@@ -311,6 +312,10 @@ func TestInputChanges(t *testing.T) {
 		"shrinks":    func(f *os.File) error { return f.Truncate(int64(len(text) / 2)) },
 		"is cut":     func(f *os.File) error { return f.Truncate(int64(len(text)) - 20) },
 		"is emptied": func(f *os.File) error { return f.Truncate(0) },
+		"is replaced in place": func(f *os.File) error {
+			_, err := f.WriteAt([]byte("./A"), 0)
+			return errors.Join(err, os.Chtimes(f.Name(), time.Time{}, time.Unix(5, 0))) // which a clock may not tell so soon
+		},
 	} {
 		file := filepath.Join(t.TempDir(), "list")
 		if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
