@@ -105,7 +105,7 @@ func createDir(path string) (tmp string, lock *os.File, err error) {
 			continue // another writer swept it between its making and its lock
 		}
 		if err != nil {
-			return "", nil, errors.Join(err, os.Remove(tmp))
+			return "", nil, errors.Join(renamed(err, tmp, path), os.Remove(tmp))
 		}
 		if claim(lock) {
 			return tmp, lock, nil
