@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/ctbox/ctbox/applets/internal/compress"
+	"github.com/ctbox/ctbox/applets/internal/output"
 )
 
 // maxEntries bounds an archive's entries: an image has two or three for each layer.
@@ -77,7 +78,7 @@ func OpenFrom(r io.Reader) (*Archive, error) {
 		return nil, err
 	}
 	defer z.Close()
-	spool, err := tempFile("")
+	spool, err := output.Unnamed("")
 	if err != nil {
 		return nil, err
 	}
