@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/applets/internal/compress"
@@ -175,6 +178,30 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// brokenAt cannot be read from an offset on.
+type brokenAt struct {
+	*bytes.Reader
+	off int64
+}
+
+func (b brokenAt) ReadAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > b.off {
+		return 0, unix.EIO
+	}
+	return b.Reader.ReadAt(p, off)
+}
+
+// What cannot be read is not what is badly made.
+func TestOpenReadError(t *testing.T) {
+	b := tarOf("a", "b", "c", "d")
+	b = b[:len(b)-endOfTar]
+	for _, off := range []int64{0, blockSize, int64(len(b)) - 1} {
+		if _, err := Open(brokenAt{bytes.NewReader(b), off}); !errors.Is(err, unix.EIO) {
+			t.Errorf("from %d: %v", off, err)
+		}
+	}
 }
 
 // Offsets must not overflow.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -178,5 +179,31 @@ func TestInterpreter(t *testing.T) {
 		if got != want {
 			t.Errorf("%.40q: %s, not %s", text, got, want)
 		}
+	}
+}
+
+// brokenAt cannot be read from an offset on.
+type brokenAt struct {
+	*strings.Reader
+	off int64
+}
+
+func (b brokenAt) ReadAt(p []byte, off int64) (int, error) {
+	if off >= b.off {
+		return 0, syscall.EIO
+	}
+	return b.Reader.ReadAt(p, off)
+}
+
+// What cannot be read is not what is cut off.
+func TestInterpreterReadError(t *testing.T) {
+	text := elf64(binary.LittleEndian, 62, "/l/d.so")
+	for off := range int64(strings.Index(text, "/l/d.so")) {
+		if _, err := Interpreter(brokenAt{strings.NewReader(text), off}); err != nil && err != syscall.EIO {
+			t.Errorf("from %d: %v", off, err)
+		}
+	}
+	if _, err := Interpreter(brokenAt{strings.NewReader(text), 64}); err != syscall.EIO {
+		t.Error(err)
 	}
 }
