@@ -73,8 +73,8 @@ func TestErrors(t *testing.T) {
 		}
 		for i, f := range errnos {
 			for n := 1; ; n++ {
-				if !*long && (n+b.turn)%(len(errnos)*errorStep) != i*errorStep {
-					continue
+				if step := scale(2*len(errnos), 4); (n+b.turn)%step != 2*i%step {
+					continue // each second call has one error; with -long four, and the next one four others
 				}
 				r, bad := b.fail(w, n, f)
 				if r.hit < 0 {
@@ -90,9 +90,6 @@ func TestErrors(t *testing.T) {
 	})
 	count(t, int(done.Load()), "injected errors", int(wrong.Load()))
 }
-
-// errorStep is how many calls there are to one that fails without -long.
-const errorStep = 2
 
 // A bench is where one way after the other is tried.
 type bench struct {
@@ -122,7 +119,7 @@ func inParallel(world string, try func(*bench, *way)) {
 	for i, w := range ways {
 		for k, u := range users() {
 			if *long || k == i%len(users()) {
-				jobs <- job{w, u, i}
+				jobs <- job{w, u, i + k}
 			}
 		}
 	}
@@ -156,7 +153,7 @@ func (b *bench) fail(w *way, n int, f fault) (trace, string) {
 	if bad := w.judge(r.result, now, temps); bad != "" {
 		return r, bad
 	}
-	if r.status.ExitStatus() == 1 {
+	if r.status.Exited() && r.status != 0 {
 		switch {
 		case !strings.Contains(r.errOut, f.errno.Error()) && !vague.MatchString(r.errOut):
 			return r, "does not say why"

@@ -27,8 +27,8 @@ func TestKills(t *testing.T) {
 	inParallel(world, func(b *bench, w *way) {
 		for i, sig := range kills {
 			for n := 1; ; n++ {
-				if !*long && (n+b.turn)%(len(kills)*killStep) != i*killStep {
-					continue
+				if step := scale(8, 2); (n+b.turn)%(len(kills)*step) != i*step {
+					continue // each eighth call has one signal; with -long each call, from one of the users
 				}
 				r, now := b.once(w, injection{counts: anyCall, n: n, signal: sig})
 				if r.hit < 0 {
@@ -44,9 +44,6 @@ func TestKills(t *testing.T) {
 	})
 	count(t, int(done.Load()), "kills at system calls", int(wrong.Load()))
 }
-
-// killStep is how many calls there are to one kill without -long.
-const killStep = 8
 
 // tooEarly reports whether the signal came before ctbox asked for it, and before it had made a file. One thread then
 // ends the program, in a dozen calls with three sched_yield(2) among them; all others go on until it has done so, and
