@@ -78,7 +78,7 @@ func openPacked(std cli.Stdio, mtime, directory, cache, name string, null bool) 
 		return nil, err
 	}
 	if cache != "" {
-		p.openTrusted(cache, func(err error) { std.Warn("%s: %v", cache, err) })
+		p.openTrusted(cache, func(err error) { std.Warn("%s: %v", cache, output.Cause(err)) })
 	}
 	return p, nil
 }

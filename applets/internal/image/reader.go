@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/ctbox/ctbox/applets/internal/compress"
+	"github.com/ctbox/ctbox/applets/internal/output"
 )
 
 // maxEntries bounds an archive's entries: an image has two or three for each layer.
@@ -77,7 +78,7 @@ func OpenFrom(r io.Reader) (*Archive, error) {
 		return nil, err
 	}
 	defer z.Close()
-	spool, err := tempFile("")
+	spool, err := output.Unnamed("")
 	if err != nil {
 		return nil, err
 	}
@@ -139,18 +140,21 @@ func (a *Archive) scan() error {
 		switch {
 		case err == io.EOF && len(a.files) > 0:
 			// archive/tar does not miss the padding of the last entry.
-			if _, err := a.r.ReadAt(make([]byte, 1), a.end-1); err != nil {
-				return errors.New("is truncated")
+			_, err := a.r.ReadAt(make([]byte, 1), a.end-1)
+			if err == io.EOF {
+				err = errors.New("is truncated")
 			}
-			return nil
+			return err
 		case err == io.EOF:
 			return errors.New("is empty, not an image archive")
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			return errors.New("is truncated")
 		case errors.Is(err, tar.ErrHeader) && len(a.files) == 0:
 			return errors.New("is not a tar archive")
-		case err != nil:
+		case errors.Is(err, tar.ErrHeader):
 			return fmt.Errorf("bad tar header after byte %d", a.end)
+		case err != nil:
+			return err
 		case len(a.files) == maxEntries:
 			return fmt.Errorf("more than %d entries, not an image archive", maxEntries)
 		}

@@ -290,6 +290,30 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
+// brokenAt cannot be read from an offset on.
+type brokenAt struct {
+	*bytes.Reader
+	off int64
+}
+
+func (b brokenAt) ReadAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > b.off {
+		return 0, unix.EIO
+	}
+	return b.Reader.ReadAt(p, off)
+}
+
+// What cannot be read is not what is badly made.
+func TestOpenReadError(t *testing.T) {
+	b := tarOf("a", "b", "c", "d")
+	b = b[:len(b)-endOfTar]
+	for _, off := range []int64{0, blockSize, int64(len(b)) - 1} {
+		if _, err := Open(brokenAt{bytes.NewReader(b), off}); !errors.Is(err, unix.EIO) {
+			t.Errorf("from %d: %v", off, err)
+		}
+	}
+}
+
 // Offsets must not overflow.
 func TestOpenHuge(t *testing.T) {
 	for size := int64(math.MaxInt64); size > math.MaxInt64-3*blockSize; size -= 100 {

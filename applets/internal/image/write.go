@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctbox/ctbox/applets/internal/output"
 )
 
 // Write writes the image to w as an archive, Hybrid or V1. To a regular file layers are copied in parallel,
@@ -272,7 +274,7 @@ func (b *build) recompress(streamed bool) (done func(), err error) {
 			continue
 		}
 		if spool == nil {
-			if spool, err = tempFile(b.TempDir); err != nil {
+			if spool, err = output.Unnamed(b.TempDir); err != nil {
 				return nil, err
 			}
 			b.Reuse.open()
@@ -300,20 +302,4 @@ func (b *build) sniff(streamed bool) error {
 		}
 	}
 	return nil
-}
-
-// tempFile makes a file that is gone when it is closed, in dir or else where the system has such files.
-func tempFile(dir string) (*os.File, error) {
-	f, err := os.CreateTemp(dir, ".ctbox-")
-	if err != nil && dir != "" {
-		f, err = os.CreateTemp("", "ctbox-")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -288,5 +289,16 @@ func TestParallel(t *testing.T) {
 	work[0] = func() error { return io.ErrClosedPipe }
 	if err := parallel(work); err != io.ErrClosedPipe {
 		t.Error(err)
+	}
+}
+
+// A directory that a signal took away is not made again.
+func TestWriteDirGone(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "gone")
+	if _, err := WriteDir(gone, options(t, tarOf("a", "b"))); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(gone); err == nil {
+		t.Error("it is there again")
 	}
 }

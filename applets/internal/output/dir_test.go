@@ -2,6 +2,7 @@ package output
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -135,4 +136,20 @@ func TestReplaceDirRace(t *testing.T) {
 	}
 	wantNames(t, dir, "x")
 	wantNames(t, path, "mine")
+}
+
+// TestRenamed: errors are about the name that the user gave, in each form that package os has for them.
+func TestRenamed(t *testing.T) {
+	for _, err := range []error{
+		&fs.PathError{Op: "write", Path: "d/.x1/blobs", Err: unix.EIO},
+		&os.LinkError{Op: "rename", Old: "d/.x1/a", New: "d/.x1/blobs", Err: unix.EIO},
+	} {
+		got, ok := renamed(err, "d/.x1", "d/x").(*fs.PathError)
+		if !ok || got.Path != "d/x/blobs" || got.Err != unix.EIO {
+			t.Errorf("%v becomes %v", err, got)
+		}
+	}
+	if err := renamed(unix.EIO, "d/.x1", "d/x"); err != unix.EIO {
+		t.Error(err)
+	}
 }

@@ -197,3 +197,29 @@ func TestDirectoryAsProgram(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// brokenAt cannot be read from an offset on.
+type brokenAt struct {
+	*strings.Reader
+	off int64
+}
+
+func (b brokenAt) ReadAt(p []byte, off int64) (int, error) {
+	if off >= b.off {
+		return 0, syscall.EIO
+	}
+	return b.Reader.ReadAt(p, off)
+}
+
+// What cannot be read is not what is cut off.
+func TestInterpreterReadError(t *testing.T) {
+	text := elf64(binary.LittleEndian, 62, "/l/d.so")
+	for off := range int64(strings.Index(text, "/l/d.so")) {
+		if _, err := Interpreter(brokenAt{strings.NewReader(text), off}); err != nil && err != syscall.EIO {
+			t.Errorf("from %d: %v", off, err)
+		}
+	}
+	if _, err := Interpreter(brokenAt{strings.NewReader(text), 64}); err != syscall.EIO {
+		t.Error(err)
+	}
+}
