@@ -83,7 +83,11 @@ func (g *guest) initrd(volumes []volume) {
 	modules := append(g.modules("virtio_pci"), g.modules("virtio_blk")...) // qemu 7.2's NVMe loses what is written with FUA
 	for _, v := range volumes {
 		fmt.Fprintln(&table, v.name, v.kind, v.options, v.writer)
-		modules = append(modules, g.modules(v.kind)...)
+		for _, m := range g.modules(v.kind) {
+			if !slices.Contains(modules, m) {
+				modules = append(modules, m)
+			}
+		}
 	}
 	check(g.t, os.WriteFile(g.path("tree/disks"), []byte(table.String()), 0o644))
 	for i, m := range modules {

@@ -40,20 +40,24 @@ func (j job) run(ref, dir string) error {
 	if said, err := cmd.CombinedOutput(); err != nil || len(said) > 0 {
 		return fmt.Errorf("ctbox %s: %v: %q", strings.Join(cmd.Args[1:], " "), err, said)
 	}
-	for _, o := range strings.Fields(j.outputs) {
-		if left, _ := filepath.Glob(filepath.Join(dir, "."+o+"[0-9]*")); left != nil {
-			return fmt.Errorf("%s is left after the next run", left)
-		}
+	if left := j.left(dir); left != nil {
+		return fmt.Errorf("%s is left after the next run", left)
 	}
 	return nil
+}
+
+// left are the temporary files of the outputs in dir.
+func (j job) left(dir string) (names []string) {
+	for _, o := range strings.Fields(j.outputs) {
+		some, _ := filepath.Glob(filepath.Join(dir, "."+o+"[0-9]*"))
+		names = append(names, some...)
+	}
+	return names
 }
 
 // write makes versions of some outputs, again and again, on all disks at once. The directory ref is not in memory, for
 // caches are for file systems alone that say for sure when a file changed.
 func write(ref string, disks []disk) error {
-	if err := inputs(ref); err != nil {
-		return err
-	}
 	for {
 		others := rand.Perm(len(jobs) - 2)
 		some := []job{jobs[0], jobs[1], jobs[2+others[0]], jobs[2+others[1]]}
@@ -93,6 +97,28 @@ func inputs(ref string) error {
 		"tree/init":     "#!/bin/sh\n",
 	} {
 		if err := os.WriteFile(filepath.Join(ref, name), []byte(content), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tidy has ctbox write on copies what it wrote when they were made, if that left temporary files, and takes the copies out of
+// use: the host may make others then.
+func tidy(ref string, copies []disk) error {
+	if _, err := next(ref, jobs[:2]); err != nil {
+		return err
+	}
+	for _, d := range copies {
+		for _, j := range jobs {
+			if j.left(d.dir) == nil {
+				continue
+			}
+			if err := j.run(ref, d.dir); err != nil {
+				return err
+			}
+		}
+		if err := unix.Unmount(d.dir, 0); err != nil {
 			return err
 		}
 	}
