@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -244,4 +245,36 @@ func (s *supply) do(d *disk, command uint16, at, n int, written []byte) ([]byte,
 		return nil, fmt.Errorf("unknown request %d", command)
 	}
 	return nil, nil
+}
+
+// TestPowerCutDisk: what was flushed stays; of what came later, all, nothing or any part is left, and of the write that the cut
+// interrupts a part from its begin.
+func TestPowerCutDisk(t *testing.T) {
+	const sectors = 16
+	all := func(b byte) []byte { return bytes.Repeat([]byte{b}, sectors*sector) }
+	left := map[string]int{}
+	for seed := range uint64(100) {
+		d := &disk{data: make([]byte, 2*sectors*sector), was: map[int][]byte{}}
+		s := supply{rand: rand.New(rand.NewPCG(seed, 0)), disks: map[string]*disk{"": d}, left: 4, out: make(chan struct{})}
+		for i, do := range []struct {
+			command uint16
+			at      int
+			data    []byte
+		}{{cmdWrite, 0, all(1)}, {cmdFlush, 0, nil}, {cmdWrite, 0, all(2)}, {cmdRead, 0, nil}, {cmdWrite, sectors * sector, all(3)}, {cmdFlush, 0, nil}} {
+			_, err := s.do(d, do.command, do.at, len(do.data), do.data)
+			if cut := i >= 4; (err != nil) != cut {
+				t.Fatalf("request %d: %v", i, err)
+			}
+		}
+		s.off()
+		old, new, torn := bytes.Count(d.data, all(1)[:sector]), bytes.Count(d.data, all(2)[:sector]), bytes.Count(d.data, all(3)[:sector])
+		if old+new != sectors {
+			t.Fatalf("%d sectors as flushed, %d as written later, of %d", old, new, sectors)
+		}
+		left[fmt.Sprintf("%v %v", old > 0, new > 0)]++
+		left[fmt.Sprintf("torn %v", torn > 0)]++
+	}
+	if len(left) != 5 {
+		t.Errorf("not all that can happen did: %v", left)
+	}
 }
