@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/ctbox/ctbox/tests/treetest"
 )
 
 // TestOtherMachines: programs for 32 bits, for another family of machines, and for one whose bytes are in the other order make
@@ -17,7 +19,7 @@ func TestOtherMachines(t *testing.T) {
 	}
 	b := newBench(t)
 	check(t, os.Mkdir(b.path("tree"), 0o755))
-	randomTree(t, b.path("tree"), 200, 40)
+	treetest.Tree{Seed: 40, Entries: 200, User: os.Geteuid() != 0}.Make(t, b.path("tree"))
 	b.run("find", "tree", "-exec", "touch", "-h", "-d", "2001-02-03", "{}", "+") // qemu 7 gives fstat(2), but not newfstatat(2), whole seconds
 	b.write("template.json", `{"architecture": "amd64", "os": "linux"}`)
 	want := everything(b, program(t))
