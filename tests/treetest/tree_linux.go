@@ -67,7 +67,6 @@ func (tree Tree) Change(t testing.TB, dir string) {
 
 // grow adds entries whose names end in numbers from first on.
 func (m *maker) grow(first int) {
-	defer unix.Umask(unix.Umask(0))
 	for i := first; i < first+m.Entries; i++ {
 		path := filepath.Join(m.dirs[m.IntN(len(m.dirs))], m.name(i))
 		if len(path)-len(m.dir) <= 3000 {
