@@ -216,6 +216,17 @@ func TestNoMemoryForEntries(t *testing.T) {
 	}
 }
 
+// once fails once, so that whoever loses the error has no other.
+type once struct{ failed bool }
+
+func (o *once) Write(p []byte) (int, error) {
+	if !o.failed {
+		o.failed = true
+		return 0, io.ErrShortWrite
+	}
+	return len(p), nil
+}
+
 // TestArchiveFull: an error of the writer is told wherever in an archive it comes. The first write is of a full buffer, and that
 // ends anywhere in what follows the first file.
 func TestArchiveFull(t *testing.T) {
@@ -230,7 +241,7 @@ func TestArchiveFull(t *testing.T) {
 		write(t, dir, "a", strings.Repeat("a", bufferSize-short))
 		records := identifyDir(t, dir)
 		for kind, pack := range packers {
-			if err := pack(t, dir, records, nil, new(roomFor)); err != io.ErrShortWrite && !strings.HasSuffix(fmt.Sprint(err), ": short write") {
+			if err := pack(t, dir, records, nil, new(once)); err != io.ErrShortWrite && !strings.HasSuffix(fmt.Sprint(err), ": short write") {
 				t.Errorf("%s: %d bytes left after the first: %v", kind, short, err)
 			}
 		}
@@ -240,7 +251,7 @@ func TestArchiveFull(t *testing.T) {
 			in, err := list.Open("-", strings.NewReader(records+last), true)
 			must(t, err)
 			i := Initrd{List: in, Source: openDir(t, dir), Init: f}
-			if err := i.Write(new(roomFor)); !errors.Is(err, io.ErrShortWrite) {
+			if err := i.Write(new(once)); !errors.Is(err, io.ErrShortWrite) {
 				t.Errorf("with an init before %q: %d bytes left after the first: %v", last, short, err)
 			}
 			f.Close()

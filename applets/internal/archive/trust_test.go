@@ -183,7 +183,7 @@ func TestTrustUnwritable(t *testing.T) {
 	settle(t)
 	records := c.list()
 	for kind, pack := range packers {
-		if err := pack(t, c.dir, records, c.trusting(), new(roomFor)); !errors.Is(err, io.ErrShortWrite) {
+		if err := pack(t, c.dir, records, c.trusting(), new(once)); !errors.Is(err, io.ErrShortWrite) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}

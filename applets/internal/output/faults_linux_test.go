@@ -52,7 +52,14 @@ func TestWriteFaults(t *testing.T) {
 			path := filepath.Join(dir, "out")
 			write(t, path, "old")
 			var err error
-			failtest.During(t, func() { err = Target{Path: path}.Write(text("new")) }, c.call)
+			failtest.During(t, func() {
+				err = Target{Path: path}.Write(func(w io.Writer) error {
+					if strings.HasPrefix(name, "swept") {
+						wantLocked(t, path)
+					}
+					return text("new")(w)
+				})
+			}, c.call)
 			if (err != nil) != c.err || c.err && (!errors.Is(err, c.call.Err) || !strings.Contains(err.Error(), dir)) {
 				t.Errorf("got %v", err)
 			}
@@ -62,6 +69,25 @@ func TestWriteFaults(t *testing.T) {
 			wantFile(t, path, c.want)
 			wantNames(t, dir, "out")
 		})
+	}
+}
+
+// wantLocked fails unless the temporary file of path is there, once, and locked.
+func wantLocked(t *testing.T, path string) {
+	t.Helper()
+	temps, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".*"))
+	if err != nil || len(temps) != 1 {
+		t.Errorf("%q, %v", temps, err)
+		return
+	}
+	f, err := os.Open(temps[0])
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+		t.Errorf("a temporary file that is not locked: %v", err)
 	}
 }
 
@@ -135,7 +161,12 @@ func TestReplaceDirFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			var err error
-			failtest.During(t, func() { err = ReplaceDir(path, hasMark, fillWith("new")) }, c.calls...)
+			failtest.During(t, func() {
+				err = ReplaceDir(path, hasMark, func(tmp string) error {
+					wantLocked(t, path)
+					return fillWith("new")(tmp)
+				})
+			}, c.calls...)
 			last := c.calls[len(c.calls)-1].Err
 			if c.want == "old" && !errors.Is(err, last) || c.want == "new" && err != nil {
 				t.Errorf("got %v", err)
