@@ -132,7 +132,7 @@ func (r *racer) own() {
 func (r *racer) command(args ...string) (*exec.Cmd, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir = r.dir
+	cmd.Dir, cmd.WaitDelay = r.dir, 10*time.Second
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.dir}
 	if r.uid != os.Geteuid() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(r.uid), Gid: uint32(r.uid)}}
@@ -226,6 +226,14 @@ func (r *racer) names() string {
 	return names.String()
 }
 
+// prepare forgets what was learned.
+func (r *racer) prepare(jobs []*job) {
+	r.lines = map[string]bool{}
+	for _, j := range jobs {
+		j.good = map[string]bool{}
+	}
+}
+
 // learn notes what jobs make of what is there now, after the last step or another one.
 func (r *racer) learn(jobs []*job, last bool) {
 	r.t.Helper()
@@ -265,7 +273,7 @@ func (r *racer) judge(j *job, of race, made []byte, errs string, err error) stri
 		return "status 0 and wrong bytes"
 	case err == nil && j.lines:
 		for line := range strings.Lines(string(made)) {
-			if !r.lines[unlinked(line)] {
+			if r.lines != nil && !r.lines[unlinked(line)] {
 				return "status 0 and a line that was never true: " + line
 			}
 		}
@@ -303,10 +311,7 @@ func (r *racer) race(of race, jobs []*job, enough int) {
 	if of.prepare != nil {
 		of.prepare(r)
 	}
-	r.lines = map[string]bool{}
-	for _, j := range jobs {
-		j.good = map[string]bool{}
-	}
+	r.prepare(jobs)
 	for _, step := range of.steps {
 		check(r.t, step(r))
 	}

@@ -49,7 +49,7 @@ const maxWorkers = 16
 // A worker takes so many names at once, or names of so many bytes: enough to make hand-over cheap, few enough to share
 // work fairly, and in a very deep tree to keep memory bounded.
 const (
-	batchNames = 64 // as bits in batch.regular
+	batchNames = 64 // as bits in batch.leaves
 	batchBytes = 64 << 10
 )
 
@@ -61,7 +61,7 @@ type batch struct {
 	ends    []int
 	results []identity
 	recalls []recall      // with a cache, one for each name
-	regular uint64        // without, a bit for each name that a walk has seen to be a regular file
+	leaves  uint64        // a bit for each name that a walk has seen to be no directory; without a cache, to be a regular file
 	err     error         // the worker could not begin at all
 	done    chan struct{} // gets a value when results are there
 }
@@ -71,7 +71,7 @@ var batchPool = sync.Pool{New: func() any { return &batch{done: make(chan struct
 
 func newBatch() *batch {
 	b := batchPool.Get().(*batch)
-	b.names, b.ends, b.recalls, b.regular = b.names[:0], b.ends[:0], b.recalls[:0], 0
+	b.names, b.ends, b.recalls, b.leaves = b.names[:0], b.ends[:0], b.recalls[:0], 0
 	return b
 }
 
@@ -146,7 +146,7 @@ type feeder struct {
 	batch         *batch // nil if it would be empty
 	work, ordered chan<- *batch
 	stop          <-chan struct{}
-	regular       bool // the name that is brought next is a regular file
+	leaf          bool // as in batch, of the name that is brought next
 }
 
 func (f *feeder) run(feed func(*feeder) error) error {
@@ -166,9 +166,9 @@ func (f *feeder) run(feed func(*feeder) error) error {
 // name brings a name.
 func (f *feeder) name(name []byte) error {
 	f.add(name)
-	if f.regular {
-		f.batch.regular |= 1 << (len(f.batch.ends) - 1)
-		f.regular = false
+	if f.leaf {
+		f.batch.leaves |= 1 << (len(f.batch.ends) - 1)
+		f.leaf = false
 	}
 	if f.full() {
 		return f.send()
@@ -324,6 +324,7 @@ type identifier struct {
 	st   Stat // what the disk says of the name
 	said Stat // what the list is to say, whose type is that of st or one without content
 
+	leaf  bool    // what is below the name does not come
 	early bool    // the name is a regular file, as it seems
 	open  Content // of the name
 	begun instant // before which a file must have changed last for its ctime to tell of every change since
@@ -346,7 +347,8 @@ func (r *identifier) all(b *batch) {
 			r.recall = &b.recalls[i]
 		}
 		if r.recall == nil || !r.recall.listing {
-			r.early = b.regular&(1<<i) != 0 && r.fake == nil
+			r.leaf = b.leaves&(1<<i) != 0
+			r.early = r.leaf && r.fake == nil && r.cache == nil
 			r.identify(b.name(i), &b.results[i])
 			r.again(b.name(i), &b.results[i])
 			r.progress.File()
@@ -395,6 +397,10 @@ func (r *identifier) identify(name []byte, out *identity) {
 	case list.Symlink:
 		out.err = r.content(name, id, r.symlink)
 	case list.Directory:
+		if r.leaf {
+			out.err = ErrRacing // it has become one since
+			return
+		}
 		out.err = r.content(name, id, r.directory)
 	case list.CharDevice, list.BlockDevice:
 		id.HasRdev, id.Major, id.Minor = true, said.Major, said.Minor

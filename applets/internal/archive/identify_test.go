@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
+	"github.com/ctbox/ctbox/applets/internal/statcache"
 )
 
 // TestIdentifyKinds lists one of each kind and compares with the text that the format demands.
@@ -246,6 +247,7 @@ func TestIdentifyAgain(t *testing.T) {
 	dir := t.TempDir()
 	path := write(t, dir, "f", "text")
 	old := time.Unix(5, 5)
+	top := openDir(t, dir)
 	content := func(text string, mode os.FileMode) error {
 		return errors.Join(os.WriteFile(path, []byte(text), mode), os.Chmod(path, mode), os.Chtimes(path, time.Time{}, old))
 	}
@@ -263,7 +265,7 @@ func TestIdentifyAgain(t *testing.T) {
 		must(t, content("text", 0o644))
 		var got strings.Builder
 		x := Identify{
-			Open:  func() (Source, error) { return changer{openDir(t, dir), c.change}, nil },
+			Open:  func() (Source, error) { return changer{top.Share(), c.change}, nil },
 			Owner: &Owner{},
 			Write: func(p []byte) error { got.Write(p); return nil },
 			Fail:  func(err error) { got.WriteString(err.Error() + "\n") },
@@ -271,6 +273,36 @@ func TestIdentifyAgain(t *testing.T) {
 		must(t, x.Run(eachOf([]string{"./f"})))
 		if got.String() != c.want+"\n" {
 			t.Errorf("%s: %q, want %q", c.what, got.String(), c.want)
+		}
+	}
+}
+
+// TestIdentifyBecomesDirectory: a file that is a directory by the time that it is looked at is an error, as nobody names what is
+// in it.
+func TestIdentifyBecomesDirectory(t *testing.T) {
+	for _, cached := range []bool{false, true} {
+		dir := t.TempDir()
+		path := write(t, dir, "f", "text")
+		top := openDir(t, dir)
+		var got strings.Builder
+		x := Identify{
+			Open: func() (Source, error) { return top.Share(), nil },
+			Fake: func(name []byte, _ *Stat) error {
+				if string(name) != "." {
+					return nil
+				}
+				return errors.Join(os.Remove(path), os.Mkdir(path, 0o755)) // the walk has brought all names
+			},
+			Workers: 1,
+			Write:   func([]byte) error { return nil },
+			Fail:    func(err error) { got.WriteString(err.Error()) },
+		}
+		if cached {
+			x.Cache = NewCache(new(statcache.File), nil, func(error) {})
+		}
+		must(t, x.RunDir(top, false))
+		if got.String() != "./f: changed while it was read" {
+			t.Errorf("%v: %q", cached, got.String())
 		}
 	}
 }
