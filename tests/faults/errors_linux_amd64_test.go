@@ -4,6 +4,7 @@ package faults
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -39,6 +40,8 @@ var sound = []int{
 	unix.SYS_FUTEX, unix.SYS_SCHED_GETAFFINITY, unix.SYS_EXIT_GROUP, unix.SYS_EXIT, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_TGKILL,
 	unix.SYS_EVENTFD2, unix.SYS_EPOLL_CREATE1, unix.SYS_PRLIMIT64, unix.SYS_GETEUID, unix.SYS_GETUID, unix.SYS_RESTART_SYSCALL, unix.SYS_CLOCK_GETTIME,
 }
+
+var allFaulty = slices.Sorted(maps.Keys(faulty))
 
 // isFaulty leaves out messages, without which there is none to judge, and what Go's runtime asks of the standard files
 // first of all: it gives up with words of its own.
@@ -139,7 +142,7 @@ func (b *bench) once(w *way, in injection) (trace, state) {
 
 // fail makes the n-th call fail and says what is wrong with what comes of it.
 func (b *bench) fail(w *way, n int, f fault) (trace, string) {
-	r, now := b.once(w, injection{counts: isFaulty, n: n, errno: f.errno, stuck: f.stuck})
+	r, now := b.once(w, injection{counts: isFaulty, only: allFaulty, n: n, errno: f.errno, stuck: f.stuck})
 	until := r.until
 	if f.stuck {
 		until = len(r.calls) // any of them may be the one that matters

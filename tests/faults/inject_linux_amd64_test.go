@@ -16,6 +16,7 @@ import (
 // counts each thread for itself, and which of its threads Go takes for a call is different every time.
 type injection struct {
 	counts func(call int, arg [2]uint64) bool // which calls count, by their first arguments
+	only   []int                              // those, and no others, are seen at all; all if nil
 	n      int                                // which of them, from 1; 0 is none
 	errno  syscall.Errno                      // what it fails with
 	stuck  bool                               // and all that follow of its kind

@@ -64,12 +64,16 @@ func (p *traced) stopped(tid int, ws syscall.WaitStatus) syscall.Signal {
 	first := !p.known[tid]
 	p.known[tid] = true
 	switch sig := ws.StopSignal(); {
-	case sig == syscall.SIGTRAP|0x80:
+	case sig == syscall.SIGTRAP|0x80, ws.TrapCause() == unix.PTRACE_EVENT_SECCOMP:
 		p.call(tid)
 	case first && tid == p.main: // after its execve
 		const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
-			unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL
-		if err := syscall.PtraceSetOptions(tid, options); err != nil && !errors.Is(err, syscall.ESRCH) {
+			unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESECCOMP
+		err := syscall.PtraceSetOptions(tid, options)
+		if err == nil && p.only != nil {
+			err = filter(tid, p.only)
+		}
+		if err != nil && !errors.Is(err, syscall.ESRCH) {
 			panic(err)
 		}
 	case first && sig == syscall.SIGSTOP, sig == syscall.SIGTRAP && ws.TrapCause() > 0:
@@ -82,9 +86,13 @@ func (p *traced) stopped(tid int, ws syscall.WaitStatus) syscall.Signal {
 	return 0
 }
 
-// resume lets a thread run to the next end of a call. It may have been killed meanwhile.
+// resume lets a thread run to where it is to stop next. It may have been killed meanwhile.
 func (p *traced) resume(tid int, sig syscall.Signal) {
-	if err := syscall.PtraceSyscall(tid, int(sig)); err != nil && !errors.Is(err, syscall.ESRCH) {
+	run := syscall.PtraceSyscall
+	if _, pending := p.pending[tid]; p.only != nil && !pending {
+		run = syscall.PtraceCont
+	}
+	if err := run(tid, int(sig)); err != nil && !errors.Is(err, syscall.ESRCH) {
 		panic(err)
 	}
 }
@@ -100,13 +108,13 @@ func (p *traced) call(tid int) {
 		args  [2]uint64 // and the first of six
 		_     [6]uint64
 	}
-	const entry, exit = 1, 2
+	const entry, exit, seccomp = 1, 2, 3
 	_, _, errno := syscall.Syscall6(syscall.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(tid), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
 	switch {
 	case errno == syscall.ESRCH:
 	case errno != 0:
 		panic(errno)
-	case info.op == entry:
+	case info.op == entry, info.op == seccomp:
 		p.enter(tid, int(info.value), info.args)
 	case info.op == exit:
 		if errno, ok := p.pending[tid]; ok {
@@ -137,9 +145,11 @@ func (p *traced) enter(tid, call int, args [2]uint64) {
 		syscall.Kill(p.main, p.signal)
 		return
 	}
-	p.pending[tid] = p.errno
-	if call != syscall.SYS_CLOSE { // which closes whatever it says (close(2))
-		p.registers(tid, func(r *syscall.PtraceRegs) { r.Orig_rax = ^uint64(0) })
+	if p.only == nil || call == syscall.SYS_CLOSE { // which closes whatever it says (close(2))
+		p.pending[tid] = p.errno
+	}
+	if call != syscall.SYS_CLOSE {
+		p.registers(tid, func(r *syscall.PtraceRegs) { r.Orig_rax, r.Rax = ^uint64(0), -uint64(p.errno) })
 	}
 }
 
