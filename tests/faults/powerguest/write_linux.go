@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ type job struct {
 }
 
 // jobs are the ways in which ctbox writes files. Inputs are in the directory ref, where all outputs are made first: so it is
-// known what they must be, and those of the first two are inputs of the others.
+// known what they must be, and they are inputs of later jobs; the first two jobs are always done.
 var jobs = [...]job{
 	{"a.list cache", "fileids --cache=OUT/cache -o OUT/a.list tree"},
 	{"a.layer", "mklayer -q -C tree -o OUT/a.layer a.list"},
@@ -59,7 +60,8 @@ func (j job) left(dir string) (names []string) {
 // caches are for file systems alone that say for sure when a file changed.
 func write(ref string, disks []disk) error {
 	for {
-		others := rand.Perm(len(jobs) - 2)
+		others := rand.Perm(len(jobs) - 2)[:2]
+		slices.Sort(others) // as in the table, where inputs are made before they are used
 		some := []job{jobs[0], jobs[1], jobs[2+others[0]], jobs[2+others[1]]}
 		sums, err := next(ref, some)
 		if err != nil {
