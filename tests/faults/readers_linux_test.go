@@ -43,11 +43,14 @@ func TestReaders(t *testing.T) {
 	readForests(t, slices.Concat(tarReaders, imageReaders, cpioReaders), scale(300, 10000), nil)
 }
 
+// nobody is an ordinary user.
+var nobody = syscall.Credential{Uid: 65534, Gid: 65534}
+
 // TestReadersOfUser: all of it is done by an ordinary user, with what that user can make.
 func TestReadersOfUser(t *testing.T) {
 	var user *syscall.Credential
 	if os.Geteuid() == 0 {
-		user = &syscall.Credential{Uid: 65534, Gid: 65534}
+		user = &nobody
 	}
 	var all []*reader
 	for _, r := range slices.Concat(tarReaders, imageReaders, cpioReaders) {
@@ -160,6 +163,7 @@ type forest struct {
 	dir   string
 	first uint64 // seed of the first tree
 	user  *syscall.Credential
+	faked string // the state of fakeroot, which knows what the user's files are
 	lists [][]record
 	made  map[string]string // archives, by what they are made of
 }
@@ -248,7 +252,10 @@ func (f *forest) runTo(stdout io.Writer, stdin string, args ...string) {
 func (f *forest) fileids(dir string) string {
 	f.t.Helper()
 	args := []string{program, "fileids", "-0"}
-	if f.user != nil || os.Geteuid() != 0 {
+	switch {
+	case f.faked != "":
+		args = append(args, "-F", f.faked)
+	case f.user != nil || os.Geteuid() != 0:
 		args = append(args, "--owner=0:0")
 	}
 	return f.run("", append(args, dir)...)

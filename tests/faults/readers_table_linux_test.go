@@ -106,6 +106,8 @@ var tarReaders = []*reader{
 	{name: "busybox tar", needs: []string{"busybox"}, archive: layer, read: unpack, whiteouts: asFiles,
 		script: `busybox tar -xpf "$1" -C "$2"`, rootOnly: true, limits: []*limit{noAttrs, smallIDs, linksOfRoot}},
 	{name: "python", needs: []string{"python3"}, archive: layer, read: unpackPython, whiteouts: asFiles, limits: []*limit{noAttrs}},
+	{name: "fakeroot", needs: []string{"fakeroot", "tar"}, archive: layer, read: unpackFaked, whiteouts: asFiles, rootOnly: true,
+		script: `tar --numeric-owner -xpf "$1" -C "$2"`, limits: []*limit{noAttrs}},
 	{name: "Go", archive: layer, read: readGo, whiteouts: asFiles},
 }
 
@@ -128,16 +130,36 @@ var imageReaders = []*reader{
 // unpack has a shell unpack each tree, and lists what is there then.
 func unpack(f *forest, r *reader, lists [][]record) (got [][]record, wrong []string) {
 	f.t.Helper()
-	return f.unpack(r, lists, `umask 0
+	return f.unpack(r, lists, "sh", "-c", r.loop())
+}
+
+// loop is a shell's script that unpacks each archive.
+func (r *reader) loop() string {
+	return `umask 0
 		while read -r archive out; do
-			(set -- "$archive" "$out"; `+r.script+`) >said 2>&1 </dev/null || echo "${out##*/} status $? $(head -n 3 said | tr '\n' ' ')"
-		done`)
+			(set -- "$archive" "$out"; ` + r.script + `) >said 2>&1 </dev/null || echo "${out##*/} status $? $(head -n 3 said | tr '\n' ' ')"
+		done`
+}
+
+// unpackFaked does so as an ordinary user, for whom fakeroot keeps all that only root can make.
+func unpackFaked(f *forest, r *reader, lists [][]record) (got [][]record, wrong []string) {
+	f.t.Helper()
+	for i, list := range lists {
+		f.pack("trees/"+number(i), text(list), r.archive...) // which root must do
+	}
+	dir := filepath.Join(f.dir, "faked")
+	check(f.t, os.Mkdir(dir, 0o755))
+	check(f.t, os.Chmod(f.dir, 0o755))
+	f.user, f.faked = &nobody, "faked/state"
+	defer func() { f.user, f.faked = nil, "" }()
+	f.own(dir)
+	return f.unpack(r, lists, "fakeroot", "-s", f.faked, "sh", "-c", "cd faked; "+r.loop())
 }
 
 // unpackPython does so in one process, as most of its time would be that to start.
 func unpackPython(f *forest, r *reader, lists [][]record) (got [][]record, wrong []string) {
 	f.t.Helper()
-	return f.unpack(r, lists, `umask 0; exec python3 -c 'import os, sys, tarfile
+	return f.unpack(r, lists, "sh", "-c", `umask 0; exec python3 -c 'import os, sys, tarfile
 trust = {"filter": "fully_trusted"} if hasattr(tarfile, "data_filter") else {}
 for line in sys.stdin:
     archive, out = line.split()
@@ -148,9 +170,9 @@ for line in sys.stdin:
         print(os.path.basename(out), repr(e))'`)
 }
 
-// unpack runs a shell's script, which gets lines with an archive and a directory each, and says what went wrong in lines that
-// begin with the number of a tree.
-func (f *forest) unpack(r *reader, lists [][]record, script ...string) (got [][]record, wrong []string) {
+// unpack runs a command, which gets lines with an archive and a directory each, and says what went wrong in lines that begin with
+// the number of a tree.
+func (f *forest) unpack(r *reader, lists [][]record, command ...string) (got [][]record, wrong []string) {
 	f.t.Helper()
 	outs := f.outs("outs", len(lists))
 	defer func() { check(f.t, os.RemoveAll(outs)) }()
@@ -159,7 +181,7 @@ func (f *forest) unpack(r *reader, lists [][]record, script ...string) (got [][]
 		fmt.Fprintf(&table, "%s %s\n", f.pack("trees/"+number(i), text(list), r.archive...), filepath.Join(outs, number(i)))
 	}
 	wrong = make([]string, len(lists))
-	said := f.run(table.String(), append([]string{"sh", "-c"}, script...)...)
+	said := f.run(table.String(), command...)
 	for line := range strings.Lines(said) {
 		var i int
 		if _, err := fmt.Sscanf(line, "%d", &i); err != nil {

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/ctbox/ctbox/tests/treetest"
@@ -137,7 +136,7 @@ func TestReproducible(t *testing.T) {
 // otherUser has an ordinary user make the tree and all that is made of it.
 func (w *workshop) otherUser() {
 	w.t.Helper()
-	f := forest{t: w.t, user: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	f := forest{t: w.t, user: &nobody}
 	check(w.t, os.Mkdir(filepath.Join(w.dir, "user"), 0o755))
 	f.own(filepath.Join(w.dir, "user"))
 	f.asUser(func() { w.plant("user/tree") })
