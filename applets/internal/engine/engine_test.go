@@ -360,6 +360,26 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+// TestAnswersAreNoOptions: what an engine says is asked about, and must not become part of how that is done.
+func TestAnswersAreNoOptions(t *testing.T) {
+	f := newFake(t, map[string]string{
+		"image": `echo --force x:y -f`, "images": `echo --host=tcp://evil; echo -H`, "load": `cat >/dev/null; echo "Loaded image: --host=x"`,
+	})
+	if err := f.Remove(config); err != nil {
+		t.Error(err)
+	}
+	f.Load(context.Background(), testImage("l1"))
+	calls := append(f.called("inspect"), f.called("rmi")...)
+	if len(calls) < 3 || !slices.Contains(calls, "rmi x:y") {
+		t.Errorf("%q", calls)
+	}
+	for _, call := range calls {
+		if strings.Contains(call, "-f") && !strings.Contains(call, "--format") || strings.Contains(call, "--force") || strings.Contains(call, "-H") || strings.Contains(call, "--host") {
+			t.Errorf("called as %q", call)
+		}
+	}
+}
+
 func run(t *testing.T, f fake, c Container) (Result, string, string, error) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -484,6 +504,17 @@ func TestRunEngineStatuses(t *testing.T) {
 		if r, _, _, err := run(t, f, Container{}); err != nil || r.Status != exit {
 			t.Errorf("status %d, %v; want %d", r.Status, err, exit)
 		}
+	}
+}
+
+// TestRunNoEnd: what is no exit status, as the 256 that would be ctbox's own 0, must not pass for one.
+func TestRunNoEnd(t *testing.T) {
+	for _, state := range []string{
+		`"Status":"exited","ExitCode":256`, `"Status":"exited","ExitCode":-1`, `"Status":"running","Running":true,"ExitCode":0`,
+	} {
+		f := newFake(t, map[string]string{"container": `echo '{"StartedAt":"2026-11-21T07:43:07Z",` + state + `}'`})
+		_, _, _, err := run(t, f, Container{})
+		wantError(t, err, "docker: no end on record: status ")
 	}
 }
 
