@@ -219,15 +219,18 @@ type entry struct {
 	*tar.Header
 	name    string // without "./" and the slash at the end
 	key     string // name, or the name that this whiteout deletes
-	deleted bool
+	deleted bool   // it is a whiteout, also an opaque one
 }
 
 func newEntry(h *tar.Header) *entry {
 	e := &entry{Header: h, name: canonical(h.Name)}
 	e.key = e.name
 	dir, base := path.Split(e.name)
-	if rest, ok := strings.CutPrefix(base, whiteout); ok && base != opaque {
-		e.key, e.deleted = dir+rest, true
+	if rest, ok := strings.CutPrefix(base, whiteout); ok {
+		e.deleted = true
+		if base != opaque {
+			e.key = dir + rest
+		}
 	}
 	return e
 }
@@ -329,7 +332,7 @@ func (c *orderCheck) add(e *entry) error {
 		}
 		c.files = c.files[:len(c.files)-1]
 	}
-	if !e.isDir() && path.Base(e.name) != opaque {
+	if !e.isDir() {
 		c.files = append(c.files, e.key)
 	}
 	return nil
@@ -353,7 +356,7 @@ func (c *linkCheck) add(e *entry) error {
 		return e.errorf("hard link to %q, which is not before it in this layer", e.Linkname)
 	}
 	key := maphash.String(c.seed, e.name)
-	if _, ok := c.wanted[key]; ok && e.Typeflag != tar.TypeDir {
+	if _, ok := c.wanted[key]; ok && e.Typeflag != tar.TypeDir && !e.deleted {
 		c.wanted[key] = true
 	}
 	return nil
@@ -376,7 +379,7 @@ type nameCheck struct {
 }
 
 func (c *nameCheck) add(e *entry) error {
-	if e.name == "." || path.Base(e.name) == opaque {
+	if e.name == "." {
 		return nil
 	}
 	key, as := maphash.String(c.seed, e.key), asOther
