@@ -160,7 +160,8 @@ func rescan(r io.Reader, see func(*entry) error) error {
 }
 
 // scan calls see for each entry and checks that the archive is whole: its two zero blocks are there, and
-// nothing but zeros after them.
+// nothing but zeros after them. A header about all entries that follow is a comment, as git archive writes it: engines pass
+// over it, and other readers may call a file "../x" by it.
 func scan(r io.Reader, see func(*entry) error) error {
 	src := newSource(r)
 	t := tar.NewReader(src)
@@ -182,6 +183,9 @@ func scan(r io.Reader, see func(*entry) error) error {
 			return err
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader {
+			if _, comment := h.PAXRecords["comment"]; !comment || len(h.PAXRecords) > 1 {
+				return errors.New("global header, which engines ignore")
+			}
 			continue
 		}
 		if err := see(newEntry(h)); err != nil {
@@ -269,6 +273,11 @@ func (e *entry) check() error {
 	case e.Typeflag == tar.TypeLink:
 		if err := safe(e.Linkname, canonical(e.Linkname)); err != nil {
 			return e.errorf("hard link to %q: %s", e.Linkname, err)
+		}
+	}
+	for key, value := range e.PAXRecords {
+		if key == "GNU.sparse.name" && value != e.Name || strings.HasSuffix(key, "size") && strings.HasPrefix(key, "GNU.sparse.") && value != fmt.Sprint(e.Size) {
+			return e.errorf("has another name or size for readers that take it for a sparse file")
 		}
 	}
 	return nil

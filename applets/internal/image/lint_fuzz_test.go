@@ -35,7 +35,7 @@ func sealed(b []byte) []byte {
 func hostileTars(t testing.TB) [][]byte {
 	long := strings.Repeat("long/", 40)
 	all := [][]byte{
-		pack(t, "a/", "a/b", "c => a/b", "d -> a"), pack(t, "b", "a", "a/x"), pack(t, "a/.wh.b", "a/b/c"), make([]byte, 1024), make([]byte, 512),
+		pack(t, "a/", "a/b", "c => a/b", "d -> a"), pack(t, "b", "a", "a/x"), pack(t, "b", "a/x", "a"), pack(t, "b", "a/x", "a/"), pack(t, "a/.wh.b", "a/b/c"), make([]byte, 1024), make([]byte, 512),
 		pack(t, "a", "a/.wh..wh..opq"), pack(t, "b", "a", "a/.wh..wh..opq"), pack(t, "a/.wh..wh..opq", "a/.wh..wh..opq/x"), pack(t, "b", "a/.wh..wh..opq", "a/.wh..wh..opq"),
 		pack(t, ".wh.a", "b => .wh.a"), pack(t, "../a", "/etc/passwd", "a/../../b"), pack(t, ". -> /", "./"), pack(t, "a -> /etc", "a/passwd"),
 		pack(t, "b => ../../etc/shadow"), pack(t, long+"a", long+"b => "+long+"a", long+"c -> "+long+long), pack(t, "null =3zero", "tty =3", "x =7", "s =S"),
@@ -47,7 +47,43 @@ func hostileTars(t testing.TB) [][]byte {
 	w.WriteHeader(&tar.Header{Name: "a", Typeflag: tar.TypeReg, Size: 3, Mode: 0o644, Format: tar.FormatPAX, PAXRecords: map[string]string{"CTBOX.x": "y", "SCHILY.xattr.user.a": "b"}})
 	w.Write([]byte("abc"))
 	w.WriteHeader(&tar.Header{Name: "gnu/" + long, Typeflag: tar.TypeReg, Size: 1 << 34, Mode: 0o644, Format: tar.FormatGNU})
+	for _, records := range []map[string]string{{"comment": "0123"}, {"path": "../evil"}, {"size": "3"}, {"comment": "x", "mode": "04755"}} {
+		all = append(all, global(t, records))
+	}
+	pre := func(kind byte, content string) []byte {
+		b := append(header("x", int64(len(content)), 0), pad([]byte(content))...)
+		b[156] = kind
+		return sealed(append(b, pack(t, "a", "b")...))
+	}
+	for _, record := range []string{
+		"path=../evil", "path=e\x00vil", "path=", "linkpath=/etc", "size=512", "size=0", "size=-1", "size=99999999999", "GNU.sparse.size=9", "GNU.sparse.major=1", "GNU.sparse.name=../evil",
+		"GNU.sparse.map=0,1", "mode=04755", "hdrcharset=BINARY", "SCHILY.xattr.user.a=b", "mtime=-1.5", "uid=-1", "charset=x",
+	} {
+		all = append(all, pre('x', paxRecord(record)), pre('x', paxRecord("comment=x")+paxRecord(record)))
+	}
+	for _, content := range []string{"../evil\x00", "e\x00vil\x00", "evil", "", strings.Repeat("x", 3000)} {
+		all = append(all, pre('L', content), pre('K', content))
+	}
 	return append(all, pax.Bytes())
+}
+
+// paxRecord puts a record's own length before it.
+func paxRecord(s string) string {
+	n := len(s) + 3
+	for len(fmt.Sprintf("%d %s\n", n, s)) != n {
+		n++
+	}
+	return fmt.Sprintf("%d %s\n", n, s)
+}
+
+// global is a file after a header about all files.
+func global(t testing.TB, records map[string]string) []byte {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: records}), w.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	return append(b.Bytes(), pack(t, "a")...)
 }
 
 // lint is of one mind with a model that remembers all names, in whatever order they come, and however few entries are kept.

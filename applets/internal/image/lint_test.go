@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -137,6 +138,33 @@ func TestLintCut(t *testing.T) {
 	for _, tail := range []string{"x", "\x00\x00x", string(whole)} {
 		if err := lintBytes(append(whole[:len(whole):len(whole)], tail...)); err == nil {
 			t.Errorf("%d bytes after the end: no error", len(tail))
+		}
+	}
+}
+
+// TestLintGlobal: what engines ignore, and other readers do not.
+func TestLintGlobal(t *testing.T) {
+	for want, records := range map[string]map[string]string{
+		"<nil>":                               {"comment": "of git archive"},
+		"global header, which engines ignore": {"comment": "x", "path": "../x"},
+	} {
+		if got := fmt.Sprint(lintBytes(global(t, records))); got != want {
+			t.Errorf("%q: %s", records, got)
+		}
+	}
+}
+
+// TestLintSparse: a file has one name and one size for all readers.
+func TestLintSparse(t *testing.T) {
+	const another = `"a": has another name or size for readers that take it for a sparse file`
+	for record, want := range map[string]string{
+		"GNU.sparse.name=../evil": another, "GNU.sparse.size=9": another, "GNU.sparse.realsize=9": another, "GNU.sparse.name=a": "<nil>", "GNU.sparse.size=1": "<nil>",
+	} {
+		text := paxRecord(record)
+		b := slices.Concat(header("x", int64(len(text)), 0), pad([]byte(text)), pack(t, "a"))
+		b[156] = 'x'
+		if got := fmt.Sprint(lintBytes(sealed(b))); got != want {
+			t.Errorf("%s: %s", record, got)
 		}
 	}
 }

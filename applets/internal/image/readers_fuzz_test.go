@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -75,7 +76,32 @@ func (p *python) read(t *testing.T, b []byte) (lines []string) {
 	return lines
 }
 
-// A layer that is found well has the same files for others as for the engines: what one looked at must not be news to the next.
+// odd is a header that Python reads in a way of its own, or not at all, and says nothing: numbers that are neither octal nor of 8 bits
+// after a byte 0x80, names in two parts where that is not the format, and several headers before one entry, of which it believes the first.
+func odd(b []byte) bool {
+	plain := regexp.MustCompile(`^([0-7]+[ \x00]*|\x00*)$`)
+	before := false
+	for block := range slices.Chunk(b, blockSize) {
+		if len(block) < blockSize || string(block[257:262]) != "ustar" {
+			continue
+		}
+		for _, at := range [][2]int{{100, 108}, {108, 116}, {116, 124}, {124, 136}, {136, 148}, {329, 337}, {337, 345}} {
+			if field := block[at[0]:at[1]]; field[0] != 0x80 && !plain.Match(field) {
+				return true
+			}
+		}
+		about := bytes.IndexByte([]byte("xLK"), block[156]) >= 0
+		if about && before || string(block[257:265]) != "ustar\x0000" && (string(block[257:265]) != "ustar  \x00" || block[345] != 0) {
+			return true
+		}
+		before = about
+	}
+	return false
+}
+
+// A layer that is found well has the same files for others as for the engines: what one looked at must not be news to the next. A
+// long name that is empty is none, which Python does not know (pax(1): a value of no length takes the record back), and where it finds no
+// header that it knows, its list ends.
 func FuzzReaders(f *testing.F) {
 	for _, b := range hostileTars(f) {
 		f.Add(b)
@@ -83,7 +109,7 @@ func FuzzReaders(f *testing.F) {
 	p := startPython(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = sealed(b)
-		if len(b) > 1<<20 || lintBytes(b) != nil {
+		if len(b) > 1<<20 || odd(b) || lintBytes(b) != nil {
 			return
 		}
 		var ours []string
@@ -101,7 +127,11 @@ func FuzzReaders(f *testing.F) {
 			ours = append(ours, fmt.Sprintf("%s %x %s %d %o", kind, strings.TrimRight(e.Name, "/"), link, size, e.Mode&0o7777))
 			return nil
 		})
-		if theirs := p.read(t, b); err != nil || !slices.Equal(ours, theirs) {
+		theirs := p.read(t, b)
+		if slices.ContainsFunc(theirs, func(line string) bool { return line[1:3] == "  " || strings.HasPrefix(line, "error ") }) {
+			return
+		}
+		if err != nil || !slices.Equal(ours[:min(len(ours), len(theirs))], theirs) {
 			t.Errorf("%v\n%s\nis for python\n%s", err, strings.Join(ours, "\n"), strings.Join(theirs, "\n"))
 		}
 	})
