@@ -82,6 +82,19 @@ func (f fake) called(command string) []string {
 	return calls
 }
 
+// once calls do when there is a file of the engine's.
+func (f fake) once(file string, do func()) {
+	go func() {
+		for {
+			if _, err := os.Stat(filepath.Join(f.dir, file)); err == nil {
+				do()
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+}
+
 func (f fake) has(t *testing.T, id, layers string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(f.dir, "store", id), []byte(layers+"\n"), 0o644); err != nil {
@@ -579,12 +592,12 @@ func TestRunRemoveFails(t *testing.T) {
 // TestRunEnds: the container is signalled, killed and removed when the context ends; so is a client that hangs.
 func TestRunEnds(t *testing.T) {
 	late := errors.New("timed out")
-	ctx, cancel := context.WithTimeoutCause(context.Background(), 100*time.Millisecond, late)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
 	f := newFake(t, map[string]string{
-		"start": `while [ ! -e "$d/killed" ]; do sleep 0.02; done; echo "Error: last words" >&2`,
+		"start": `touch "$d/up"; while [ ! -e "$d/killed" ]; do sleep 0.02; done; echo "Error: last words" >&2`,
 		"kill":  `touch "$d/killed"`,
 	})
+	f.once("up", func() { cancel(late) })
 	var errs bytes.Buffer
 	_, err := f.Run(ctx, Container{Stdout: io.Discard, Stderr: &errs})
 	if errs.String() != "Error: last words\n" {
@@ -598,15 +611,7 @@ func TestRunEnds(t *testing.T) {
 func TestRunSignalled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	f := newFake(t, map[string]string{"start": `touch "$d/up"; while [ ! -e "$d/killed" ]; do sleep 0.02; done`, "kill": `case $* in *--signal*) ;; *) touch "$d/killed";; esac`})
-	go func() {
-		for {
-			if _, err := os.Stat(filepath.Join(f.dir, "up")); err == nil {
-				cancel(interrupt.Signal{Signal: 15})
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}()
+	f.once("up", func() { cancel(interrupt.Signal{Signal: 15}) })
 	r, err := f.Run(ctx, Container{Stdout: io.Discard, Stderr: io.Discard})
 	if err != (interrupt.Signal{Signal: 15}) && !errors.Is(err, interrupt.Signal{Signal: 15}) {
 		t.Errorf("error %v", err)
@@ -619,15 +624,7 @@ func TestRunSignalled(t *testing.T) {
 func TestRunEndsBeforeStart(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	f := newFake(t, map[string]string{"create": `touch "$d/creating"; sleep 0.3; touch "$d/created"`})
-	go func() {
-		for {
-			if _, err := os.Stat(filepath.Join(f.dir, "creating")); err == nil {
-				cancel(interrupt.Signal{Signal: 2})
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}()
+	f.once("creating", func() { cancel(interrupt.Signal{Signal: 2}) })
 	_, err := f.Run(ctx, Container{Stdout: io.Discard, Stderr: io.Discard})
 	_, created := os.Stat(filepath.Join(f.dir, "created"))
 	if !errors.Is(err, interrupt.Signal{Signal: 2}) || created != nil || f.called("start") != nil || len(f.called("rm")) != 1 {
