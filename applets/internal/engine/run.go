@@ -258,5 +258,8 @@ func (e *Engine) outcome(s state, words *relay, client error) (int, error) {
 		}
 		return 0, fmt.Errorf("%s: the output is not complete: %s", e.Name(), text)
 	}
+	if s.Running || s.ExitCode&^0xff != 0 { // 256 would be our own 0
+		return 0, fmt.Errorf("%s: no end on record: status %q, exit status %d", e.Name(), s.Status, s.ExitCode)
+	}
 	return s.ExitCode, nil
 }

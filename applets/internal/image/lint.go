@@ -160,7 +160,8 @@ func rescan(r io.Reader, see func(*entry) error) error {
 }
 
 // scan calls see for each entry and checks that the archive is whole: its two zero blocks are there, and
-// nothing but zeros after them.
+// nothing but zeros after them. A header about all entries that follow is a comment, as git archive writes it: engines pass
+// over it, and other readers may call a file "../x" by it.
 func scan(r io.Reader, see func(*entry) error) error {
 	src := newSource(r)
 	t := tar.NewReader(src)
@@ -182,6 +183,9 @@ func scan(r io.Reader, see func(*entry) error) error {
 			return err
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader {
+			if _, comment := h.PAXRecords["comment"]; !comment || len(h.PAXRecords) > 1 {
+				return errors.New("global header, which engines ignore")
+			}
 			continue
 		}
 		if err := see(newEntry(h)); err != nil {
@@ -219,15 +223,18 @@ type entry struct {
 	*tar.Header
 	name    string // without "./" and the slash at the end
 	key     string // name, or the name that this whiteout deletes
-	deleted bool
+	deleted bool   // it is a whiteout, also an opaque one
 }
 
 func newEntry(h *tar.Header) *entry {
 	e := &entry{Header: h, name: canonical(h.Name)}
 	e.key = e.name
 	dir, base := path.Split(e.name)
-	if rest, ok := strings.CutPrefix(base, whiteout); ok && base != opaque {
-		e.key, e.deleted = dir+rest, true
+	if rest, ok := strings.CutPrefix(base, whiteout); ok {
+		e.deleted = true
+		if base != opaque {
+			e.key = dir + rest
+		}
 	}
 	return e
 }
@@ -266,6 +273,11 @@ func (e *entry) check() error {
 	case e.Typeflag == tar.TypeLink:
 		if err := safe(e.Linkname, canonical(e.Linkname)); err != nil {
 			return e.errorf("hard link to %q: %s", e.Linkname, err)
+		}
+	}
+	for key, value := range e.PAXRecords {
+		if key == "GNU.sparse.name" && value != e.Name || strings.HasSuffix(key, "size") && strings.HasPrefix(key, "GNU.sparse.") && value != fmt.Sprint(e.Size) {
+			return e.errorf("has another name or size for readers that take it for a sparse file")
 		}
 	}
 	return nil
@@ -329,7 +341,7 @@ func (c *orderCheck) add(e *entry) error {
 		}
 		c.files = c.files[:len(c.files)-1]
 	}
-	if !e.isDir() && path.Base(e.name) != opaque {
+	if !e.isDir() {
 		c.files = append(c.files, e.key)
 	}
 	return nil
@@ -353,7 +365,7 @@ func (c *linkCheck) add(e *entry) error {
 		return e.errorf("hard link to %q, which is not before it in this layer", e.Linkname)
 	}
 	key := maphash.String(c.seed, e.name)
-	if _, ok := c.wanted[key]; ok && e.Typeflag != tar.TypeDir {
+	if _, ok := c.wanted[key]; ok && e.Typeflag != tar.TypeDir && !e.deleted {
 		c.wanted[key] = true
 	}
 	return nil
@@ -376,7 +388,7 @@ type nameCheck struct {
 }
 
 func (c *nameCheck) add(e *entry) error {
-	if e.name == "." || path.Base(e.name) == opaque {
+	if e.name == "." {
 		return nil
 	}
 	key, as := maphash.String(c.seed, e.key), asOther

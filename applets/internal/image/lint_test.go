@@ -5,14 +5,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 )
-
-var seed = maphash.MakeSeed()
 
 // pack makes a tar of entries: "dir/", "file", "link -> target" (symbolic), "link => target" (hard),
 // "name =type" for any other type.
@@ -99,6 +97,10 @@ func TestLint(t *testing.T) {
 		{`"a/b/c": is below "a/b", which is not a directory`, "a/|a/.wh.b|a/b/c"},
 		{`".wh.": deletes no name`, ".wh."},
 		{`"a/.wh...": deletes no name`, "a/.wh..."},
+		{`"a/.wh..wh..opq": is there twice`, "b|a/.wh..wh..opq|a/.wh..wh..opq"},
+		{`"a/.wh..wh..opq": is below "a", which is not a directory`, "b|a|a/.wh..wh..opq"},
+		{`"a/.wh..wh..opq/x": is below "a/.wh..wh..opq", which is not a directory`, "a/.wh..wh..opq/|a/.wh..wh..opq/x"},
+		{`"b": hard link to ".wh.a", which is not before it in this layer`, ".wh.a|b => .wh.a"},
 		{`"null": character device 0:0, which deletes the name in an engine`, "null =3zero"},
 		{`"a": entry of unknown type '7'`, "a =7"},
 		{"", "b|" + strings.Repeat("a/", 2047) + "a"},
@@ -147,6 +149,33 @@ func TestLintCut(t *testing.T) {
 	}
 }
 
+// TestLintGlobal: what engines ignore, and other readers do not.
+func TestLintGlobal(t *testing.T) {
+	for want, records := range map[string]map[string]string{
+		"<nil>":                               {"comment": "of git archive"},
+		"global header, which engines ignore": {"comment": "x", "path": "../x"},
+	} {
+		if got := fmt.Sprint(lintBytes(global(t, records))); got != want {
+			t.Errorf("%q: %s", records, got)
+		}
+	}
+}
+
+// TestLintSparse: a file has one name and one size for all readers.
+func TestLintSparse(t *testing.T) {
+	const another = `"a": has another name or size for readers that take it for a sparse file`
+	for record, want := range map[string]string{
+		"GNU.sparse.name=../evil": another, "GNU.sparse.size=9": another, "GNU.sparse.realsize=9": another, "GNU.sparse.name=a": "<nil>", "GNU.sparse.size=1": "<nil>",
+	} {
+		text := paxRecord(record)
+		b := slices.Concat(header("x", int64(len(text)), 0), pad([]byte(text)), pack(t, "a"))
+		b[156] = 'x'
+		if got := fmt.Sprint(lintBytes(sealed(b))); got != want {
+			t.Errorf("%s: %s", record, got)
+		}
+	}
+}
+
 func TestLintBroken(t *testing.T) {
 	whole := pack(t, "a", "b")
 	for want, change := range map[string]func([]byte) []byte{
@@ -189,33 +218,6 @@ func TestLintUnreadable(t *testing.T) {
 	if err := lint(bytes.NewReader(whole), func() (io.Reader, error) { return nil, broken }); err != broken {
 		t.Error(err)
 	}
-}
-
-// A name list in order and the same out of order must get the same verdict, but for wording.
-func FuzzLint(f *testing.F) {
-	f.Add(pack(f, "a/", "a/b", "c => a/b", "d -> a"))
-	f.Add(pack(f, "b", "a", "a/x"))
-	f.Add(pack(f, "a/.wh.b", "a/b/c"))
-	f.Add(make([]byte, 1024))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		err := lintBytes(b)
-		ordered, names := &orderCheck{}, &nameCheck{seen: map[uint64]use{}, seed: seed}
-		var one, other error
-		if rescan(bytes.NewReader(b), func(e *entry) error {
-			if err := e.check(); err != nil {
-				return err
-			}
-			if one == nil && other == nil {
-				one, other = ordered.add(e), names.add(e)
-			}
-			return nil
-		}) == nil && !ordered.broken && (one == nil) != (other == nil) {
-			t.Fatalf("in order: %v; in any order: %v", one, other)
-		}
-		if err == nil && (one != nil || other != nil) {
-			t.Fatalf("no error, but %v, %v", one, other)
-		}
-	})
 }
 
 // BenchmarkLint reads a layer of a thousand files.

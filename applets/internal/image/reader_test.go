@@ -16,6 +16,7 @@ import (
 
 	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/applets/internal/compress"
+	"github.com/ctbox/ctbox/applets/internal/fuzztest"
 )
 
 // tarOf packs names and contents, which alternate, as an archive.
@@ -266,26 +267,82 @@ func TestOpenFromNoRoom(t *testing.T) {
 	}
 }
 
-// Any bytes give an error or an archive that can be written whole and read again.
+// savedImages are archives of one image as other tools write them, and as somebody would who wants to break something.
+func savedImages(t testing.TB) [][]byte {
+	o := options(t, pack(t, "a"), pack(t))
+	hybrid, d := toPipe(t, o)
+	config := `{"os":"linux","rootfs":{"diff_ids":["1"]}}`
+	saved := tarOf("c", config, "l", "", "manifest.json", `[{"Config":"c","Layers":["l"]}]`)
+	manifest := `{"config":{"digest":"` + digestOf([]byte(config)) + `"},"layers":[{"digest":"` + digestOf([]byte("l")) + `"}]}`
+	blob := func(s string) string { return blobDir + hex(digestOf([]byte(s))) }
+	index := `{"manifests":[{"digest":"` + digestOf([]byte(manifest)) + `","annotations":{"` + nameAnnotation + `":"x:y"}}]}`
+	link := func(name, target string, kind byte) []byte {
+		b, err := archive.AppendTarHeader(nil, &archive.TarEntry{Name: []byte(name), Target: []byte(target), Kind: kind})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	all := [][]byte{
+		hybrid, saved, bytes.Replace(hybrid, []byte(d.Config[7:]), []byte(d.Manifest[7:]), 1),
+		tarOf("oci-layout", `{"imageLayoutVersion":"1.0.0"}`, "index.json", index, blob(manifest), manifest, blob(config), config, blob("l"), "l"),
+		slices.Concat(link("manifest.json", "manifest.json", '2'), saved), slices.Concat(saved[:len(saved)-endOfTar], link("l", "l", '1'), make([]byte, endOfTar)),
+		slices.Concat(link("l", "../../../etc/passwd", '2'), saved), slices.Concat(link("b", "c", '2'), link("c", "b", '2'), saved),
+		tarOf("aa/VERSION", "1.0", "aa/json", "{}"), tarOf("manifest.json", `[{"Config":"manifest.json","Layers":["manifest.json"],"RepoTags":["\u001b[2J"]}]`),
+		tarOf("manifest.json", `[{"Config":"c","Layers":["l","l"]}]`, "c", `{"rootfs":{"diff_ids":["1","1"]}}`, "l", "x", "l", "twice"),
+		tarOf("manifest.json", strings.Repeat("[", 20000)), tarOf("manifest.json", "["+strings.Repeat("{},", 5000)+"{}]"), saved[:len(saved)-endOfTar-1],
+	}
+	for _, b := range all[:4] {
+		for _, method := range []string{"gzip", "zstd"} {
+			var z bytes.Buffer
+			if err := compress.To(&z, method, 0, func(w io.Writer) error { _, err := w.Write(b); return err }); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, z.Bytes())
+		}
+	}
+	return all
+}
+
+// Any bytes, compressed or not, give an error or an archive that can be written whole and read again. Without the layers that an
+// engine has, it is an archive of the same image still.
 func FuzzOpen(f *testing.F) {
-	b, _ := toPipe(f, options(f, pack(f, "a"), pack(f)))
-	f.Add(b)
-	f.Add(tarOf("c", `{"rootfs":{"diff_ids":["1"]}}`, "l", "", "manifest.json", `[{"Config":"c","Layers":["l"]}]`))
+	for _, b := range savedImages(f) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		a, err := Open(bytes.NewReader(in))
+		var plain bytes.Buffer
+		if z, method, err := compress.NewReader(bytes.NewReader(in)); err == nil && method != "none" {
+			if _, err := io.Copy(&plain, io.LimitReader(z, 1<<20)); err != nil {
+				return
+			}
+			in = plain.Bytes()
+		}
+		in = sealed(in)
+		var a *Archive
+		var err error
+		// 16 MiB is the largest JSON text, 100 is a lot of empty JSON objects.
+		fuzztest.Bounded(t, len(in), 17<<20, 200, func() { a, err = Open(bytes.NewReader(in)) })
 		if err != nil {
 			return
 		}
-		var out bytes.Buffer
-		if err := a.WriteWithout(&out, 0); err != nil {
+		names, err := listed(in)
+		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := Open(bytes.NewReader(out.Bytes()))
-		if err != nil || again.Config != a.Config || !slices.Equal(again.DiffIDs, a.DiffIDs) {
-			t.Fatalf("%v", err)
-		}
-		if err := a.WriteWithout(io.Discard, len(a.DiffIDs)); err != nil {
-			t.Fatal(err)
+		for have := range len(a.DiffIDs) + 1 {
+			var out bytes.Buffer
+			if err := a.WriteWithout(&out, have); err != nil {
+				t.Fatal(err)
+			}
+			left, err := listed(out.Bytes())
+			if err != nil || len(left) > len(names) || have == 0 && !slices.Equal(left, names) {
+				t.Fatalf("%q became %q: %v", names, left, err)
+			}
+			again, err := Open(bytes.NewReader(out.Bytes()))
+			if have == 0 && (err != nil || again.Config != a.Config || again.Manifest != a.Manifest || !slices.Equal(again.DiffIDs, a.DiffIDs)) {
+				t.Fatalf("%+v, %v", again, err)
+			}
 		}
 	})
 }
@@ -312,6 +369,12 @@ func TestOpenReadError(t *testing.T) {
 			t.Errorf("from %d: %v", off, err)
 		}
 	}
+}
+
+// listed are the names in a tar.
+func listed(b []byte) (names []string, err error) {
+	err = rescan(bytes.NewReader(b), func(e *entry) error { names = append(names, e.Name); return nil })
+	return names, err
 }
 
 // Offsets must not overflow.

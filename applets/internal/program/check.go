@@ -251,7 +251,8 @@ func loader(f io.ReaderAt, head []byte, order binary.ByteOrder) (string, error) 
 		if _, err := f.ReadAt(path, off); err != nil {
 			return "", truncated(err)
 		}
-		return string(bytes.TrimRight(path, "\x00")), nil
+		path, _, _ = bytes.Cut(path, []byte{0})
+		return string(path), nil
 	}
 	return "", nil
 }

@@ -2,13 +2,17 @@ package program
 
 import (
 	"bytes"
+	goelf "debug/elf"
 	"encoding/binary"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ctbox/ctbox/applets/internal/fuzztest"
 )
 
 func write(t testing.TB, name, content string, mode os.FileMode) string {
@@ -62,6 +66,7 @@ func elf64(order binary.ByteOrder, machine uint16, loader string) string {
 	}
 	order.PutUint16(b[16:], 2) // ET_EXEC
 	order.PutUint16(b[18:], machine)
+	order.PutUint32(b[20:], 1) // version
 	order.PutUint64(b[32:], 64)
 	order.PutUint16(b[54:], 56)
 	order.PutUint16(b[56:], 1)
@@ -77,6 +82,7 @@ func elf32(machine uint16, loader string) string {
 	b := make([]byte, 52+32)
 	copy(b, "\x7fELF\x01\x01\x01")
 	order.PutUint16(b[18:], machine)
+	order.PutUint32(b[20:], 1)
 	order.PutUint32(b[28:], 52)
 	order.PutUint16(b[42:], 32)
 	order.PutUint16(b[44:], 1)
@@ -150,9 +156,30 @@ func FuzzELF(f *testing.F) {
 	f.Add([]byte(elf64(binary.LittleEndian, 62, "/lib/ld.so")))
 	f.Add([]byte(elf64(binary.BigEndian, 22, "")))
 	f.Add([]byte(elf32(3, "/lib/ld.so")))
+	f.Add([]byte(elf64(binary.LittleEndian, 62, "/lib/ld.so\x00more\x00")))
+	for _, text := range []string{"", "#!", "#! \t/bin/sh -x\r\n", "#!/usr/bin/env sh\r\n", "#!" + strings.Repeat("x", 300), "\x7fELF", "\x7fELF\x02\x02" + strings.Repeat("\xff", 100)} {
+		f.Add([]byte(text))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		elf(here{}, bytes.NewReader(b), b[:min(len(b), headLen)]) // must not panic
-		Interpreter(bytes.NewReader(b))
+		var path string
+		var err error
+		fuzztest.Bounded(t, len(b), 1<<20, 16, func() {
+			elf(here{}, bytes.NewReader(b), b[:min(len(b), headLen)]) // must not panic
+			path, err = Interpreter(bytes.NewReader(b))
+		})
+		theirs, theirErr := goelf.NewFile(bytes.NewReader(b))
+		if err != nil || theirErr != nil {
+			return
+		}
+		want := ""
+		for _, p := range theirs.Progs {
+			if text, err := io.ReadAll(io.LimitReader(p.Open(), 4096)); p.Type == goelf.PT_INTERP && err == nil && want == "" {
+				want, _, _ = strings.Cut(string(text), "\x00")
+			}
+		}
+		if path != want {
+			t.Errorf("%q, but for debug/elf %q", path, want)
+		}
 	})
 }
 
