@@ -35,16 +35,22 @@ func TestSpoolFaults(t *testing.T) {
 		return err
 	}
 	t.Setenv("TMPDIR", t.TempDir())
-	for name, call := range map[string]failtest.Call{
-		"create": {Number: unix.SYS_OPENAT, Err: unix.EMFILE, Arg: 2, Mask: unix.O_CREAT, Value: unix.O_CREAT},
-		"remove": {Number: unix.SYS_UNLINKAT, Err: unix.EACCES},
-		"write":  {Number: unix.SYS_PWRITE64, Err: unix.ENOSPC},
+	// A file that never has a name, where there is that, or else one whose name is taken away.
+	nameless := failtest.Call{Number: unix.SYS_OPENAT, Err: unix.EOPNOTSUPP, Arg: 2, Mask: unix.O_TMPFILE, Value: unix.O_TMPFILE}
+	for name, calls := range map[string][]failtest.Call{
+		"create": {{Number: unix.SYS_OPENAT, Err: unix.EMFILE, Arg: 2, Mask: unix.O_RDWR, Value: unix.O_RDWR}},
+		"remove": {nameless, {Number: unix.SYS_UNLINKAT, Err: unix.EACCES}},
+		"write":  {{Number: unix.SYS_PWRITE64, Err: unix.ENOSPC}},
 	} {
 		var err error
-		failtest.During(t, func() { err = open() }, call)
-		if !errors.Is(err, call.Err) {
-			t.Errorf("%s: got %v, want %v", name, err, call.Err)
+		failtest.During(t, func() { err = open() }, calls...)
+		if want := calls[len(calls)-1].Err; !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", name, err, want)
 		}
+	}
+	var err error
+	if failtest.During(t, func() { err = open() }, nameless); err != nil {
+		t.Errorf("no file without a name: %v", err)
 	}
 	if err := open(); err != nil {
 		t.Error(err)
