@@ -95,9 +95,9 @@ var variations = []struct{ name, needs, line string }{
 	{"umask", "sh", `umask 0; exec "$@"`},
 	{"narrow umask", "sh", `umask 0777; exec "$@"`},
 	{"time zone", "sh", `TZ=Pacific/Kiritimati exec "$@"`},
-	{"another", "sh", `TZ=GMT+12 exec "$@"`},
+	{"time zone in the west", "sh", `TZ=GMT+12 exec "$@"`},
 	{"language", "sh", `LC_ALL=et_EE.UTF-8 LANG=et_EE.UTF-8 LANGUAGE=et_EE:fr exec "$@"`},
-	{"another", "sh", `LC_ALL=C.UTF-8 exec "$@"`},
+	{"language of computers", "sh", `LC_ALL=C.UTF-8 exec "$@"`},
 	{"home", "sh", `HOME=/nonexistent/home exec "$@"`},
 	{"path", "sh", `PATH=/i/capture/the/path:$PATH exec "$@"`},
 	{"time", "faketime", `exec faketime "2038-02-01 00:00:00" "$@"`},
@@ -120,9 +120,18 @@ func TestReproducible(t *testing.T) {
 		lacking(t, "needs root")
 	}
 	w := newWorkshop(t)
+	varied := 0
 	for _, v := range variations {
 		requireTool(t, v.needs)
+		if out, err := exec.Command("sh", "-c", v.line, v.name, "true").CombinedOutput(); err != nil {
+			t.Logf("%s cannot be varied here: %v\n%s", v.name, err, out)
+			continue
+		}
+		varied++
 		w.compare("tree", "sh", "-c", v.line, v.name)
+	}
+	if varied < len(variations)-4 { // some kernels and containers do without this or that namespace
+		t.Errorf("only %d of %d variations", varied, len(variations))
 	}
 	for n := 1; n <= 8; n++ {
 		w.compare("tree", "env", fmt.Sprint("GOMAXPROCS=", n))
@@ -150,7 +159,7 @@ func TestDisorder(t *testing.T) {
 	}
 	requireTool(t, "disorderfs", "umount")
 	if _, err := os.Stat("/dev/fuse"); err != nil {
-		lacking(t, err.Error())
+		t.Skip(err) // which no package brings
 	}
 	w := newWorkshop(t)
 	mount := filepath.Join(w.dir, "mount")
