@@ -153,3 +153,23 @@ func TestRenamed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A temporary directory that cannot be looked at is not one that has gone: another would not be seen either.
+func TestClaim(t *testing.T) {
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	for name, want := range map[string]bool{dir.Name(): true, "/dev/null/x": true, dir.Name() + "/x": false} {
+		fd, err := unix.Dup(int(dir.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(fd), name)
+		if got := claim(f); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+		f.Close()
+	}
+}

@@ -206,7 +206,7 @@ func claim(temp *os.File) bool {
 		return !errors.Is(err, unix.EWOULDBLOCK) // where a file system has no locks, sweep removes nothing either
 	}
 	_, gone := os.Lstat(temp.Name())
-	return gone == nil
+	return !errors.Is(gone, fs.ErrNotExist) // what cannot be looked at would be made without end
 }
 
 // sweep removes temporary files that killed writers of path left: those whose lock is free.
