@@ -14,7 +14,7 @@ type bzip2Reader struct {
 }
 
 func newBzip2(br *bufio.Reader) *bzip2Reader {
-	in := &bzip2Input{Reader: br, left: -1}
+	in := &bzip2Input{br: br, left: -1}
 	return &bzip2Reader{bzip2.NewReader(in), in}
 }
 
@@ -27,13 +27,25 @@ func (z *bzip2Reader) Read(p []byte) (int, error) {
 // aligned to nothing, but the decoder looks for them only where a block could begin: with the first byte that
 // it takes in a Read. It has then up to 7 bits left of the byte before.
 type bzip2Input struct {
-	*bufio.Reader // not what the decoder reads: it prefers ReadByte
-
+	br     *bufio.Reader
 	begins bool // the next byte is the first one in a Read
 	taken  int64
 	last   byte // the one before
 	left   int  // bytes until the end, or -1: not known yet
 	err    error
+}
+
+// Read makes it an io.Reader; the decoder prefers ReadByte.
+func (in *bzip2Input) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	b, err := in.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	p[0] = b
+	return 1, nil
 }
 
 // ReadByte gives the decoder the next byte of the stream.
@@ -44,7 +56,7 @@ func (in *bzip2Input) ReadByte() (byte, error) {
 	if in.left == 0 {
 		return 0, io.EOF
 	}
-	b, err := in.Reader.ReadByte()
+	b, err := in.br.ReadByte()
 	if err != nil {
 		in.err = early(err)
 		return 0, in.err
@@ -60,7 +72,7 @@ func (in *bzip2Input) ReadByte() (byte, error) {
 // look looks for the end mark, with 0 to 7 of its bits in the last byte. A checksum of 32 bits and up to 7
 // bits of padding follow.
 func (in *bzip2Input) look() {
-	b, err := in.Peek(10)
+	b, err := in.br.Peek(10)
 	if err != nil {
 		return
 	}

@@ -32,7 +32,7 @@ func TestWriteFull(t *testing.T) {
 		o := options(t, pack(t, "a"), pack(t, "b"))
 		o.Compress = method
 		b, _ := toPipe(t, o)
-		for n := 0; n < len(b); n += blockSize / 2 {
+		for n := 0; n < len(b); n += 3 * blockSize / 2 {
 			if _, err := Write(&limited{int64(n)}, o); !errors.Is(err, unix.ENOSPC) {
 				t.Errorf("%s, room for %d of %d bytes: %v", method, n, len(b), err)
 			}

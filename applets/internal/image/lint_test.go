@@ -204,7 +204,7 @@ func TestLintUnreadable(t *testing.T) {
 	defer func(most int) { mostKept = most }(mostKept)
 	mostKept = 1
 	whole, broken := pack(t, "z", "a", "b/", "c"), errors.New("broken")
-	for n := 0; n < len(whole); n += 64 {
+	for n := 0; n < len(whole); n += 200 {
 		rest := func() io.Reader { return io.MultiReader(bytes.NewReader(whole[:n]), iotest.ErrReader(broken)) }
 		if err := lint(rest(), nil); !errors.Is(err, broken) {
 			t.Fatalf("after %d bytes: %v", n, err)
