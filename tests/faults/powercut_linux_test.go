@@ -247,7 +247,16 @@ func (j *judge) judge() {
 	}
 }
 
-var tempName = regexp.MustCompile(`^(\S+) \.(\S+?)[0-9]+$`)
+// tempOf is the target that a file is a temporary one of, or "": its name is a dot, that of the target, and digits.
+func (j *judge) tempOf(name string) string {
+	for target := range j.targets {
+		digits, ok := strings.CutPrefix(name, strings.Replace(target, " ", " .", 1))
+		if ok && digits != "" && strings.Trim(digits, "0123456789") == "" {
+			return target
+		}
+	}
+	return ""
+}
 
 // judgeTemps: where ctbox writes, there are its targets, and for each at most one temporary file.
 func (j *judge) judgeTemps() {
@@ -260,12 +269,12 @@ func (j *judge) judgeTemps() {
 		if v, _, _ := strings.Cut(name, " "); !ours[v] || j.targets[name] != nil {
 			continue
 		}
-		of := tempName.ReplaceAllString(name, "$1 $2")
-		if of == name || j.targets[of] == nil {
+		of := j.tempOf(name)
+		if of == "" {
 			j.fault("%s is nothing that ctbox should write", name)
 		}
 		j.temps++
-		if temps[of]++; temps[of] == 2 {
+		if temps[of]++; of != "" && temps[of] == 2 {
 			j.fault("%s has more than one temporary file", of)
 		}
 	}
