@@ -108,8 +108,8 @@ func newFaultRacer(t *testing.T) (*racer, *faultFS) {
 	return r, mountFaults(t, r)
 }
 
-// A fault is what goes wrong, and what comes of it: "+" is success, "-" failure, "?" is either. Whatever succeeds is right.
-type fault struct {
+// A lie is what goes wrong, and what comes of it: "+" is success, "-" failure, "?" is either. Whatever succeeds is right.
+type lie struct {
 	rules string // lines, with commas between them
 	walk  string // of fileids, with and without a cache
 	names string // of fileids, for names that it is given
@@ -118,7 +118,7 @@ type fault struct {
 }
 
 // treeFaults are about a file, a large one, a directory and a symbolic link.
-var treeFaults = []fault{
+var treeFaults = []lie{
 	{"", "+", "+", "+", false},
 	{"in/a/f12 lookup-eio", "-", "-", "-", false},
 	{"in/a/f12 lookup-estale", "-", "-", "-", false},
@@ -218,7 +218,7 @@ func faultJobs() []*job {
 }
 
 // want is what is to come of a job.
-func (f *fault) want(j *job) string {
+func (f *lie) want(j *job) string {
 	switch {
 	case j.names:
 		return f.names

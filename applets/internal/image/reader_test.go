@@ -262,7 +262,7 @@ func TestWriteWithoutEnd(t *testing.T) {
 
 func TestOpenFromNoRoom(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "absent"))
-	if _, err := OpenFrom(strings.NewReader("x")); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "absent/") {
+	if _, err := OpenFrom(strings.NewReader("x")); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "/absent: ") {
 		t.Error(err)
 	}
 }
