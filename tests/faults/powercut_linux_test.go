@@ -132,8 +132,8 @@ func (c *cutter) copy() {
 	}
 }
 
-// A target is a file or directory that guests write.
-type target struct {
+// A cutFile is a file or directory that guests write.
+type cutFile struct {
 	order map[string]int // of versions, by digest; 1 is the first
 	last  int            // version
 	acked int            // the last version that was acknowledged, or found after a cut
@@ -143,7 +143,7 @@ type target struct {
 type judge struct {
 	t        *testing.T
 	volumes  map[string]volume
-	targets  map[string]*target        // by volume and name
+	targets  map[string]*cutFile       // by volume and name
 	found    map[string]string         // digests, likewise, since the last start
 	verdicts map[string]map[string]int // by careless volume
 	acks     int                       // of ctbox
@@ -154,7 +154,7 @@ type judge struct {
 }
 
 func newJudge(t *testing.T, volumes []volume) *judge {
-	j := &judge{t: t, volumes: map[string]volume{}, targets: map[string]*target{}, verdicts: map[string]map[string]int{}}
+	j := &judge{t: t, volumes: map[string]volume{}, targets: map[string]*cutFile{}, verdicts: map[string]map[string]int{}}
 	for _, v := range volumes {
 		j.volumes[v.name] = v
 		if v.fails != "" {
@@ -189,7 +189,7 @@ func (j *judge) hear(line string) bool {
 		return true
 	case "begin":
 		if j.targets[name] == nil {
-			j.targets[name] = &target{order: map[string]int{}}
+			j.targets[name] = &cutFile{order: map[string]int{}}
 		}
 		j.targets[name].last++
 		j.targets[name].order[sum] = j.targets[name].last

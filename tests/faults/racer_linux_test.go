@@ -49,7 +49,7 @@ type racer struct {
 	dir string
 
 	running atomic.Bool
-	swaps   atomic.Int64 // steps that were taken while a program ran
+	swaps   atomic.Int64 // deeds that were taken while a program ran
 	runs    int
 	failed  int // of these
 	wrong   int
@@ -57,12 +57,12 @@ type racer struct {
 	lines map[string]bool // of lists, that were true at a moment of the race
 }
 
-// A race is what somebody does to a tree, over and over: steps, of which the last leads to where the first begins.
+// A race is what somebody does to a tree, over and over: deeds, of which the last leads to where the first begins.
 type race struct {
 	name     string
 	harmless string // applets that this must not make fail, or "all"
 	prepare  func(r *racer)
-	steps    []func(r *racer) error
+	deeds    []func(r *racer) error
 }
 
 // newRacer makes the tree of a user, below dir.
@@ -158,7 +158,7 @@ type job struct {
 	dir   bool            // the output is a directory, which is not there before
 	good  map[string]bool // archives that are right
 
-	always bool // it is right, and can differ, after each step of a race; otherwise after the last one
+	always bool // it is right, and can differ, after each deed of a race; otherwise after the last one
 }
 
 func (j *job) String() string { return strings.Join(j.args, " ") }
@@ -234,7 +234,7 @@ func (r *racer) prepare(jobs []*job) {
 	}
 }
 
-// learn notes what jobs make of what is there now, after the last step or another one.
+// learn notes what jobs make of what is there now, after the last deed or another one.
 func (r *racer) learn(jobs []*job, last bool) {
 	r.t.Helper()
 	for _, j := range jobs {
@@ -312,12 +312,12 @@ func (r *racer) race(of race, jobs []*job, enough int) {
 		of.prepare(r)
 	}
 	r.prepare(jobs)
-	for _, step := range of.steps {
-		check(r.t, step(r))
+	for _, deed := range of.deeds {
+		check(r.t, deed(r))
 	}
-	for i, step := range of.steps {
-		check(r.t, step(r))
-		r.learn(jobs, i == len(of.steps)-1)
+	for i, deed := range of.deeds {
+		check(r.t, deed(r))
+		r.learn(jobs, i == len(of.deeds)-1)
 	}
 	end, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -349,7 +349,7 @@ func (r *racer) complain(format string, args ...any) {
 	}
 }
 
-// swap goes through the steps of a race until the end, and counts those that were taken while a program ran. Sometimes it lets
+// swap goes through the deeds of a race until the end, and counts those that were taken while a program ran. Sometimes it lets
 // things be for long enough that a program can have its way.
 func (r *racer) swap(of race, end <-chan struct{}) {
 	for n := 0; ; n++ {
@@ -358,9 +358,9 @@ func (r *racer) swap(of race, end <-chan struct{}) {
 			return
 		default:
 		}
-		for _, step := range of.steps {
+		for _, deed := range of.deeds {
 			before := r.running.Load()
-			if err := step(r); err != nil {
+			if err := deed(r); err != nil {
 				r.t.Errorf("%s: %v", of.name, err)
 				return
 			}

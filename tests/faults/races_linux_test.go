@@ -21,39 +21,39 @@ const (
 	spare = "spare" // what a name is exchanged with
 )
 
-type step = func(r *racer) error
+type deed = func(r *racer) error
 
 // exchange swaps two names at once.
-func exchange(a, b string) step {
+func exchange(a, b string) deed {
 	return func(r *racer) error {
 		return unix.Renameat2(unix.AT_FDCWD, r.path(a), unix.AT_FDCWD, r.path(b), unix.RENAME_EXCHANGE)
 	}
 }
 
 // over puts what is linked as from in place of to.
-func over(from, to string) step {
+func over(from, to string) deed {
 	return func(r *racer) error {
 		os.Remove(r.path("temp"))
 		return errors.Join(os.Link(r.path(from), r.path("temp")), os.Rename(r.path("temp"), r.path(to)))
 	}
 }
 
-func remove(name string) step { return func(r *racer) error { return os.Remove(r.path(name)) } }
+func remove(name string) deed { return func(r *racer) error { return os.Remove(r.path(name)) } }
 
-func link(from, to string) step {
+func link(from, to string) deed {
 	return func(r *racer) error { return os.Link(r.path(from), r.path(to)) }
 }
 
-func symlink(target, name string) step {
+func symlink(target, name string) deed {
 	return func(r *racer) error { return os.Symlink(target, r.path(name)) }
 }
 
-func truncate(name string, size int64) step {
+func truncate(name string, size int64) deed {
 	return func(r *racer) error { return os.Truncate(r.path(name), size) }
 }
 
 // write writes into a file that is there, and leaves the rest of it.
-func write(name, text string, at int64) step {
+func write(name, text string, at int64) deed {
 	return func(r *racer) error {
 		f, err := os.OpenFile(r.path(name), os.O_WRONLY, 0)
 		if err != nil {
@@ -64,31 +64,31 @@ func write(name, text string, at int64) step {
 	}
 }
 
-// secretly does a step and sets the time of modification back, so that only ctime tells.
-func secretly(name string, do step) step {
+// secretly does a deed and sets the time of modification back, so that only ctime tells.
+func secretly(name string, do deed) deed {
 	return func(r *racer) error {
 		return errors.Join(do(r), os.Chtimes(r.path(name), time.Time{}, time.Unix(1e9, 0)))
 	}
 }
 
 // turns writes a byte at one place of a file, then at another. 1 0, 1 1, 2 1, 2 2, 0 2 and 0 0 were there at a moment, and no other pair.
-func turns(name string, first, second int64) (steps []step) {
+func turns(name string, first, second int64) (deeds []deed) {
 	for _, digit := range []string{"1", "2", "0"} {
-		steps = append(steps, secretly(name, write(name, digit, first)), secretly(name, write(name, digit, second)))
+		deeds = append(deeds, secretly(name, write(name, digit, first)), secretly(name, write(name, digit, second)))
 	}
-	return steps
+	return deeds
 }
 
-func chmod(name string, mode os.FileMode) step {
+func chmod(name string, mode os.FileMode) deed {
 	return func(r *racer) error { return os.Chmod(r.path(name), mode) }
 }
 
-func chown(name string, more int) step {
+func chown(name string, more int) deed {
 	return func(r *racer) error { return os.Lchown(r.path(name), r.uid+more, r.uid+more) }
 }
 
 // touch gives a name a time of modification that it did not have.
-func touch(name string) step {
+func touch(name string) deed {
 	n := int64(0)
 	return func(r *racer) error {
 		n++
@@ -97,7 +97,7 @@ func touch(name string) step {
 }
 
 // attribute sets an extended attribute, or removes it.
-func attribute(name, value string) step {
+func attribute(name, value string) deed {
 	return func(r *racer) error {
 		if value == "" {
 			return unix.Removexattr(r.path(name), "user.race")
@@ -128,9 +128,9 @@ func aFile(text string) func(string) error {
 	return func(path string) error { return os.WriteFile(path, []byte(text), 0o600) }
 }
 
-// swapped is a race of two steps: a name is exchanged with spare, and back.
+// swapped is a race of two deeds: a name is exchanged with spare, and back.
 func swapped(what, name string, make func(string) error) race {
-	return race{name: what, prepare: with(make), steps: []step{exchange(name, spare), exchange(name, spare)}}
+	return race{name: what, prepare: with(make), deeds: []deed{exchange(name, spare), exchange(name, spare)}}
 }
 
 // treeRaces are about a tree. Where one name is replaced, the packers must notice or not mind; where only ctime, the number of
@@ -149,36 +149,36 @@ func treeRaces() []race {
 		swapped("a directory, and a symbolic link to its neighbour", "in/a", aLink("b")),
 		swapped("a directory, and a FIFO", "in/a", aFIFO),
 		swapped("a directory, and a file", "in/a", aFile(other)),
-		{name: "a directory, and another", steps: []step{exchange("in/a", "other/a"), exchange("in/a", "other/a")}},
-		{name: "two directories", steps: []step{exchange("in/a", "in/b"), exchange("in/a", "in/b")}},
+		{name: "a directory, and another", deeds: []deed{exchange("in/a", "other/a"), exchange("in/a", "other/a")}},
+		{name: "two directories", deeds: []deed{exchange("in/a", "in/b"), exchange("in/a", "in/b")}},
 		swapped("a symbolic link, and another", "in/a/link", aLink("other")),
 		swapped("a symbolic link, and a file", "in/a/link", aFile("in")),
 		swapped("a large file, and a symbolic link out of the tree", "in/a/large", aLink("../../out/a/large")),
-		{name: "a file, renamed over", prepare: with(aFile(other)), steps: []step{over(spare, file), over("good", file)}},
-		{name: "a file, removed and made a symbolic link", steps: []step{
+		{name: "a file, renamed over", prepare: with(aFile(other)), deeds: []deed{over(spare, file), over("good", file)}},
+		{name: "a file, removed and made a symbolic link", deeds: []deed{
 			remove(file), symlink("../../out/a/f12", file), remove(file), link("good", file)}},
-		{name: "a file, emptied and written", steps: []step{
+		{name: "a file, emptied and written", deeds: []deed{
 			truncate(file, 0), write(file, other, 0), truncate(file, 0), write(file, inside, 0)}},
-		{name: "a file, written to, with its time set back", steps: []step{
+		{name: "a file, written to, with its time set back", deeds: []deed{
 			secretly(file, write(file, "I", 0)), secretly(file, write(file, "i", 0))}},
-		{name: "both ends of a large file, with its time set back", steps: append(turns(large, 0, largeSize-1),
+		{name: "both ends of a large file, with its time set back", deeds: append(turns(large, 0, largeSize-1),
 			secretly(large, write(large, "i", 0)), secretly(large, write(large, largeEnd, largeSize-1)))},
-		{name: "a large file, longer and shorter", steps: []step{
+		{name: "a large file, longer and shorter", deeds: []deed{
 			truncate(large, largeSize+5000), truncate(large, largeSize-5000), truncate(large, largeSize),
 			write(large, largeTail, largeSize-5000)}},
-		{name: "a name more in a directory, and less", harmless: "mklayer mkinitrd", steps: []step{
+		{name: "a name more in a directory, and less", harmless: "mklayer mkinitrd", deeds: []deed{
 			link(file, "in/a/new"), remove("in/a/new")}},
-		{name: "the mode of a file", harmless: "all", steps: []step{chmod(file, 0o600), chmod(file, 0o644)}},
-		{name: "the mode of a file, as it is", harmless: "all", steps: []step{chmod(file, 0o644)}},
-		{name: "the mode of a directory", harmless: "all", steps: []step{chmod("in/a", 0o755), chmod("in/a", 0o775)}},
-		{name: "the links of a file", harmless: "all", steps: []step{link(file, "more"), remove("more")}},
-		{name: "the links of a file with others in the tree", harmless: "all", steps: []step{link("in/b/linked", "more"), remove("more")}},
-		{name: "the time of a directory", harmless: "all", steps: []step{touch("in/a")}},
-		{name: "the time of a file", steps: []step{touch(file)}},
+		{name: "the mode of a file", harmless: "all", deeds: []deed{chmod(file, 0o600), chmod(file, 0o644)}},
+		{name: "the mode of a file, as it is", harmless: "all", deeds: []deed{chmod(file, 0o644)}},
+		{name: "the mode of a directory", harmless: "all", deeds: []deed{chmod("in/a", 0o755), chmod("in/a", 0o775)}},
+		{name: "the links of a file", harmless: "all", deeds: []deed{link(file, "more"), remove("more")}},
+		{name: "the links of a file with others in the tree", harmless: "all", deeds: []deed{link("in/b/linked", "more"), remove("more")}},
+		{name: "the time of a directory", harmless: "all", deeds: []deed{touch("in/a")}},
+		{name: "the time of a file", deeds: []deed{touch(file)}},
 		{name: "an attribute of a file", harmless: "mklayer mkinitrd", prepare: withAttributes,
-			steps: []step{attribute(file, "1"), attribute(file, "")}},
+			deeds: []deed{attribute(file, "1"), attribute(file, "")}},
 		{name: "an attribute of a directory", harmless: "mklayer mkinitrd", prepare: withAttributes,
-			steps: []step{attribute("in/a", "1"), attribute("in/a", "2"), attribute("in/a", "")}},
+			deeds: []deed{attribute("in/a", "1"), attribute("in/a", "2"), attribute("in/a", "")}},
 	}
 }
 
@@ -201,8 +201,8 @@ func withAttributes(r *racer) {
 // ownerRaces need root.
 func ownerRaces() []race {
 	return []race{
-		{name: "the owner of a file", harmless: "all", steps: []step{chown(file, 1), chown(file, 0)}},
-		{name: "the owner of a directory", harmless: "all", steps: []step{chown("in/a", 1), chown("in/a", 0)}},
+		{name: "the owner of a file", harmless: "all", deeds: []deed{chown(file, 1), chown(file, 0)}},
+		{name: "the owner of a directory", harmless: "all", deeds: []deed{chown("in/a", 1), chown("in/a", 0)}},
 	}
 }
 
@@ -275,7 +275,7 @@ func withLists(r *racer) {
 }
 
 // owners is turns for the owners of "." and "./b" in a list.
-func owners(name string) (steps []step) {
+func owners(name string) (deeds []deed) {
 	at := func(r *racer, last bool) int64 {
 		text, err := os.ReadFile(r.path(name))
 		check(r.t, err)
@@ -287,10 +287,10 @@ func owners(name string) (steps []step) {
 	}
 	for _, digit := range []string{"1", "2", "3"} {
 		for _, last := range []bool{false, true} {
-			steps = append(steps, func(r *racer) error { return write(name, digit, at(r, last))(r) })
+			deeds = append(deeds, func(r *racer) error { return write(name, digit, at(r, last))(r) })
 		}
 	}
-	return steps
+	return deeds
 }
 
 // TestRacesList: a list that is replaced while it is read gives what one of the two says. One that is rewritten in place, too,
@@ -303,9 +303,9 @@ func TestRacesList(t *testing.T) {
 		{args: []string{"listdiff", "list.one", "list"}, always: true},
 	}
 	runRaces(t, "swaps of lists while they were read", jobs, []race{
-		{name: "a list, and another", harmless: "all", prepare: withLists, steps: []step{exchange("list", "list.two"), exchange("list", "list.two")}},
-		{name: "a list, renamed over", harmless: "all", prepare: withLists, steps: []step{over("list.two", "list"), over("list.one", "list")}},
-		{name: "a list, two owners rewritten in place", prepare: withLists, steps: owners("list")},
+		{name: "a list, and another", harmless: "all", prepare: withLists, deeds: []deed{exchange("list", "list.two"), exchange("list", "list.two")}},
+		{name: "a list, renamed over", harmless: "all", prepare: withLists, deeds: []deed{over("list.two", "list"), over("list.one", "list")}},
+		{name: "a list, two owners rewritten in place", prepare: withLists, deeds: owners("list")},
 	}, scale(500, 10_000))
 }
 
@@ -332,13 +332,13 @@ func TestRacesImage(t *testing.T) {
 		{args: []string{"mkimage", "-q", "--format=oci-dir", "layers"}, always: true, dir: true},
 	}
 	runRaces(t, "swaps of layers while they were read", jobs, []race{
-		{name: "a layer, and another", prepare: withLayers, steps: []step{exchange("x.layer", "two.layer"), exchange("x.layer", "two.layer")}},
-		{name: "a layer, renamed over", prepare: withLayers, steps: []step{over("two.layer", "x.layer"), over("one.layer", "x.layer")}},
-		{name: "a layer, rewritten", prepare: withLayers, steps: turns("x.layer", 600, largeSize/2)},
-		{name: "a layer, longer and shorter", prepare: withLayers, steps: []step{
+		{name: "a layer, and another", prepare: withLayers, deeds: []deed{exchange("x.layer", "two.layer"), exchange("x.layer", "two.layer")}},
+		{name: "a layer, renamed over", prepare: withLayers, deeds: []deed{over("two.layer", "x.layer"), over("one.layer", "x.layer")}},
+		{name: "a layer, rewritten", prepare: withLayers, deeds: turns("x.layer", 600, largeSize/2)},
+		{name: "a layer, longer and shorter", prepare: withLayers, deeds: []deed{
 			truncate("x.layer", 3<<20), truncate("x.layer", 2<<20)}},
-		{name: "the times of a layer's inode", harmless: "all", prepare: withLayers, steps: []step{chmod("x.layer", 0o600), chmod("x.layer", 0o644)}},
-		{name: "the names of layers", harmless: "all", prepare: withLayers, steps: []step{exchange("layers", "layers.two"), exchange("layers", "layers.two")}},
+		{name: "the times of a layer's inode", harmless: "all", prepare: withLayers, deeds: []deed{chmod("x.layer", 0o600), chmod("x.layer", 0o644)}},
+		{name: "the names of layers", harmless: "all", prepare: withLayers, deeds: []deed{exchange("layers", "layers.two"), exchange("layers", "layers.two")}},
 	}, scale(500, 5_000))
 }
 
@@ -350,7 +350,7 @@ func TestRacesCache(t *testing.T) {
 		cached := &job{args: []string{"fileids", "--cache=made/cache", "in"}, lines: true}
 		plain := &job{args: []string{"fileids", "in"}, lines: true}
 		layer := &job{args: []string{"mklayer", "-C", "in", "--trust-cache=made/cache", "now.list"}}
-		change := race{name: "a file, its attributes and its name", steps: []step{
+		change := race{name: "a file, its attributes and its name", deeds: []deed{
 			secretly(file, write(file, "I", 0)), secretly(file, write(file, "J", 0)), exchange(file, "good"),
 			chmod(file, 0o600), exchange(file, "good"), secretly(large, write(large, "1", largeSize-1)),
 			secretly(large, write(large, "2", largeSize-1)), link(file, "in/a/new"), remove("in/a/new")}}
@@ -364,7 +364,7 @@ func TestRacesCache(t *testing.T) {
 			close(end)
 			<-done
 			for range 3 {
-				check(t, change.steps[n%2](r)) // right after the end of a run, and right before the next
+				check(t, change.deeds[n%2](r)) // right after the end of a run, and right before the next
 				got, errs, err := r.run(cached)
 				want, _, err2 := r.run(plain)
 				if err != nil || err2 != nil || !bytes.Equal(got, want) {
@@ -372,7 +372,7 @@ func TestRacesCache(t *testing.T) {
 					t.Fatalf("with the cache, %v, %v, %s\n%s\nwithout\n%s", err, err2, errs, got, want)
 				}
 				check(t, os.WriteFile(r.path("now.list"), want, 0o644))
-				check(t, change.steps[(n+1)%2](r)) // now the list is old
+				check(t, change.deeds[(n+1)%2](r)) // now the list is old
 				if _, errs, err := r.run(layer); err == nil || !strings.Contains(errs, "changed") {
 					wrong++
 					t.Fatalf("a layer of an old list: %v\n%s", err, errs)

@@ -43,14 +43,14 @@ func TestReaders(t *testing.T) {
 	readForests(t, slices.Concat(tarReaders, imageReaders, cpioReaders), scale(300, 10000), nil)
 }
 
-// nobody is an ordinary user.
-var nobody = syscall.Credential{Uid: 65534, Gid: 65534}
+// unprivileged is an ordinary user.
+var unprivileged = syscall.Credential{Uid: 65534, Gid: 65534}
 
 // TestReadersOfUser: all of it is done by an ordinary user, with what that user can make.
 func TestReadersOfUser(t *testing.T) {
 	var user *syscall.Credential
 	if os.Geteuid() == 0 {
-		user = &nobody
+		user = &unprivileged
 	}
 	var all []*reader
 	for _, r := range slices.Concat(tarReaders, imageReaders, cpioReaders) {

@@ -150,7 +150,7 @@ func unpackFaked(f *forest, r *reader, lists [][]record) (got [][]record, wrong 
 	dir := filepath.Join(f.dir, "faked")
 	check(f.t, os.Mkdir(dir, 0o755))
 	check(f.t, os.Chmod(f.dir, 0o755))
-	f.user, f.faked = &nobody, "faked/state"
+	f.user, f.faked = &unprivileged, "faked/state"
 	defer func() { f.user, f.faked = nil, "" }()
 	f.own(dir)
 	return f.unpack(r, lists, "fakeroot", "-s", f.faked, "sh", "-c", "cd faked; "+r.loop())
@@ -209,7 +209,7 @@ func readGo(f *forest, r *reader, lists [][]record) (got [][]record, wrong []str
 	return got, wrong
 }
 
-var kinds = map[byte]uint32{tar.TypeReg: 0o100000, tar.TypeSymlink: 0o120000, tar.TypeChar: 0o020000, tar.TypeBlock: 0o060000,
+var tarTypes = map[byte]uint32{tar.TypeReg: 0o100000, tar.TypeSymlink: 0o120000, tar.TypeChar: 0o020000, tar.TypeBlock: 0o060000,
 	tar.TypeDir: 0o040000, tar.TypeFifo: 0o010000}
 
 // listTar makes a list of a layer.
@@ -245,7 +245,7 @@ func goID(h *tar.Header, digest string) string {
 	default:
 		digest = "0"
 	}
-	id := fmt.Sprintf("%07o-%d-%d-%s", kinds[h.Typeflag]|uint32(h.Mode), h.Uid, h.Gid, digest)
+	id := fmt.Sprintf("%07o-%d-%d-%s", tarTypes[h.Typeflag]|uint32(h.Mode), h.Uid, h.Gid, digest)
 	if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
 		id += fmt.Sprintf("-rdev=%d:%d", h.Devmajor, h.Devminor)
 	}

@@ -145,7 +145,7 @@ func TestReproducible(t *testing.T) {
 // otherUser has an ordinary user make the tree and all that is made of it.
 func (w *workshop) otherUser() {
 	w.t.Helper()
-	f := forest{t: w.t, user: &nobody}
+	f := forest{t: w.t, user: &unprivileged}
 	check(w.t, os.Mkdir(filepath.Join(w.dir, "user"), 0o755))
 	f.own(filepath.Join(w.dir, "user"))
 	f.asUser(func() { w.plant("user/tree") })

@@ -103,7 +103,7 @@ func sandboxRaces(r *racer) []race {
 		swapped("dev", "root/dev", host("dev")),
 		swapped("tmp", "root/tmp", aLink("../host/tmp")),
 		swapped("bin", "root/bin", host("bin")),
-		{name: "the tree, and another", steps: []step{exchange("root", "another"), exchange("root", "another")}},
+		{name: "the tree, and another", deeds: []deed{exchange("root", "another"), exchange("root", "another")}},
 	}
 }
 

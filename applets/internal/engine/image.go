@@ -229,7 +229,7 @@ func loadedNames(reply string) []string {
 // fields are the names and IDs in an answer that can be asked about: none of them is an option.
 func fields(answer string) []string {
 	var all []string
-	for _, word := range strings.Fields(answer) {
+	for word := range strings.FieldsSeq(answer) {
 		if word[0] != '-' {
 			all = append(all, word)
 		}

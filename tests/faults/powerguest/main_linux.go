@@ -141,7 +141,7 @@ func mountDisks() (disks []disk, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+	for l := range strings.SplitSeq(strings.TrimSpace(string(b)), "\n") {
 		f := strings.Fields(l)
 		d := disk{f[0], f[1], f[2], f[3], "/d/" + f[0]}
 		if err := os.MkdirAll(d.dir, 0o755); err != nil {

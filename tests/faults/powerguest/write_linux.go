@@ -49,7 +49,7 @@ func (j job) run(ref, dir string) error {
 
 // left are the temporary files of the outputs in dir.
 func (j job) left(dir string) (names []string) {
-	for _, o := range strings.Fields(j.outputs) {
+	for o := range strings.FieldsSeq(j.outputs) {
 		some, _ := filepath.Glob(filepath.Join(dir, "."+o+"[0-9]*"))
 		names = append(names, some...)
 	}
@@ -142,7 +142,7 @@ func next(ref string, jobs []job) (map[string]string, error) {
 		if err := j.run(ref, ref); err != nil {
 			return nil, err
 		}
-		for _, o := range strings.Fields(j.outputs) {
+		for o := range strings.FieldsSeq(j.outputs) {
 			sum, err := digest(filepath.Join(ref, o))
 			if err != nil {
 				return nil, err
@@ -174,7 +174,7 @@ func (d disk) write(ref string, jobs []job, sums map[string]string) error {
 			return err
 		}
 		var acks []string
-		for _, o := range strings.Fields(jobs[i].outputs) {
+		for o := range strings.FieldsSeq(jobs[i].outputs) {
 			sum, err := digest(filepath.Join(d.dir, o))
 			if err == nil && sum != sums[o] {
 				err = fmt.Errorf("%s: %s has digest %s, elsewhere it was %s", d.name, o, sum, sums[o])
