@@ -315,3 +315,15 @@ func makeVolume(t *testing.T, v volume, path string) {
 		t.Fatalf("%s: %v\n%s", words[0], err, out)
 	}
 }
+
+// TestPowerCutTemps: a temporary file is known by its name, also where that of its target ends in digits.
+func TestPowerCutTemps(t *testing.T) {
+	j := judge{targets: map[string]*target{"v a.list": {}, "v a.list.sha256": {}}}
+	for name, want := range map[string]string{
+		"v .a.list.sha25612": "v a.list.sha256", "v .a.list7": "v a.list", "v .a.list": "", "v .a.list7x": "", "v a.list7": "", "w .a.list7": "",
+	} {
+		if got := j.tempOf(name); got != want {
+			t.Errorf("%s: %q, not %q", name, got, want)
+		}
+	}
+}
