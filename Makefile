@@ -42,10 +42,14 @@ uninstall:
 dist deb rpm:
 	scripts/mk$@ --version='$(VERSION)' dist
 
+# What the program is made of, in CycloneDX's form, on standard output.
+sbom: $(BUILD)
+	@VERSION='$(VERSION)' scripts/sbom '$(CTBOX)'
+
 check:
 	scripts/test --quick
 
 clean:
 	rm -rf bin dist
 
-.PHONY: all install install-links uninstall dist deb rpm check clean
+.PHONY: all install install-links uninstall dist deb rpm sbom check clean

@@ -78,7 +78,7 @@ func (c *fileidsCommand) cached(std cli.Stdio, list func(*archive.Cache) error) 
 	if c.Cache == "" {
 		return list(nil)
 	}
-	warn := func(err error) { std.Warn("%s: %v", c.Cache, err) }
+	warn := func(err error) { std.Warn("%s: %v", c.Cache, output.Cause(err)) }
 	return statcache.Replace(c.Cache, warn, func(old *statcache.File, next *statcache.Next) (err, saved error) {
 		cache := archive.NewCache(old, next, warn)
 		err = list(cache)

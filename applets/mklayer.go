@@ -93,7 +93,7 @@ func openPacked(std cli.Stdio, o packedOptions) (p *packed, err error) {
 		return nil, err
 	}
 	if o.cache != "" {
-		p.openTrusted(o.cache, func(err error) { std.Warn("%s: %v", o.cache, err) })
+		p.openTrusted(o.cache, func(err error) { std.Warn("%s: %v", o.cache, output.Cause(err)) })
 	}
 	return p, nil
 }

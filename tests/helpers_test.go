@@ -82,6 +82,16 @@ func try(stdin string, args ...string) (out, errs string, err error) {
 	return stdout.String(), stderr.String(), err
 }
 
+// pipe runs ctbox, or any program, and returns its standard output; a failure ends the test.
+func pipe(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	out, errs, err := try(stdin, args...)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, errs)
+	}
+	return out
+}
+
 // A bench is a directory in which one test makes trees, lists, layers and images with the real binary.
 type bench struct {
 	t   *testing.T

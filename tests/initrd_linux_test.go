@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/ctbox/ctbox/tests/treetest"
 )
 
 // cpioReaders unpack the initrd $1 into the directory $2. GNU cpio leaves the mode of that as it is.
@@ -28,7 +30,7 @@ func TestCpioReadersAgree(t *testing.T) {
 				tree, initrd, out := filepath.Join(dir, "tree"), filepath.Join(dir, "initrd"), filepath.Join(dir, "out")
 				check(t, os.Mkdir(tree, 0o755))
 				check(t, os.Mkdir(out, 0o755))
-				randomTree(t, tree, 300, seed)
+				treetest.Tree{Seed: seed, Entries: 300, User: os.Geteuid() != 0}.Make(t, tree)
 				want := pipe(t, "", ctbox, "fileids", tree)
 				pipe(t, want, ctbox, "mkinitrd", "-C", tree, "-o", initrd)
 				pipe(t, "", "sh", "-c", "umask 0; "+r.script, "sh", initrd, out)
@@ -50,7 +52,7 @@ func TestInitrdOfUser(t *testing.T) {
 	requireRoot(t)
 	b := newBench(t)
 	check(t, os.Mkdir(b.path("tree"), 0o755))
-	randomTree(t, b.path("tree"), 200, 7)
+	treetest.Tree{Seed: 7, Entries: 200, User: os.Geteuid() != 0}.Make(t, b.path("tree"))
 	b.run("find", "tree", "-type", "f", "-exec", "chmod", "u+r", "{}", "+")
 	b.run("find", "tree", "-type", "d", "-exec", "chmod", "u+rwx", "{}", "+")
 	b.ctbox("fileids", "-o", "list", "tree")
@@ -98,7 +100,7 @@ func debianInitrd(t *testing.T, b *bench) {
 // TestManyInitrds: the bytes do not depend on how often, and with how many processors, an initrd is made.
 func TestManyInitrds(t *testing.T) {
 	ctbox, dir := box(t), t.TempDir()
-	randomTree(t, dir, 200, 3)
+	treetest.Tree{Seed: 3, Entries: 200, User: os.Geteuid() != 0}.Make(t, dir)
 	list := pipe(t, "", ctbox, "fileids", "--owner=0:0", dir)
 	want := pipe(t, list, ctbox, "mkinitrd", "-C", dir)
 	for n := range 20 {

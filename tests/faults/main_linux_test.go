@@ -19,6 +19,9 @@ var long = flag.Bool("long", false, "as many faults as README says")
 // program is the ctbox under test, as scripts/build makes it; other users may run it.
 var program string
 
+// atExit is done when all tests have ended.
+var atExit []func()
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	syscall.Umask(0o022)
@@ -44,6 +47,11 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "scripts/build:", err)
 		return 1
 	}
+	defer func() {
+		for _, do := range atExit {
+			do()
+		}
+	}()
 	return m.Run()
 }
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/ctbox/ctbox/applets/internal/list"
 )
 
 // archives are where an archive can go, after something else that was written there.
@@ -211,5 +213,67 @@ func TestNoMemoryForEntries(t *testing.T) {
 		if few, many := count(some), count(records); many-few > 200 {
 			t.Errorf("%s: %v allocations for 200 entries, %v for 2000", kind, few, many)
 		}
+	}
+}
+
+// once fails once, so that whoever loses the error has no other.
+type once struct{ failed bool }
+
+func (o *once) Write(p []byte) (int, error) {
+	if !o.failed {
+		o.failed = true
+		return 0, io.ErrShortWrite
+	}
+	return len(p), nil
+}
+
+// TestArchiveFull: an error of the writer is told wherever in an archive it comes. The first write is of a full buffer, and that
+// ends anywhere in what follows the first file.
+func TestArchiveFull(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "b"+strings.Repeat("n", 150), strings.Repeat("b", 600))
+	must(t, os.Symlink(strings.Repeat("target", 30), filepath.Join(dir, "c")))
+	must(t, os.Link(filepath.Join(dir, "b"+strings.Repeat("n", 150)), filepath.Join(dir, "d"+strings.Repeat("n", 150))))
+	must(t, os.MkdirAll(filepath.Join(dir, "e", strings.Repeat("n", 150)), 0o755))
+	program := write(t, t.TempDir(), strings.Repeat("p", 100), "\x7fELF\x02\x01\x01"+strings.Repeat("\x00", 1000))
+	must(t, os.Chmod(program, 0o755))
+	for short := 0; short < 5<<10; short += 64 {
+		write(t, dir, "a", strings.Repeat("a", bufferSize-short))
+		records := identifyDir(t, dir)
+		for kind, pack := range packers {
+			if err := pack(t, dir, records, nil, new(once)); err != io.ErrShortWrite && !strings.HasSuffix(fmt.Sprint(err), ": short write") {
+				t.Errorf("%s: %d bytes left after the first: %v", kind, short, err)
+			}
+		}
+		for _, last := range []string{"", nul("./z 0040755-0-0-0")} {
+			f, err := OpenInit(program)
+			must(t, err)
+			in, err := list.Open("-", strings.NewReader(records+last), true)
+			must(t, err)
+			i := Initrd{List: in, Source: openDir(t, dir), Init: f}
+			if err := i.Write(new(once)); !errors.Is(err, io.ErrShortWrite) {
+				t.Errorf("with an init before %q: %d bytes left after the first: %v", last, short, err)
+			}
+			f.Close()
+			in.Close()
+		}
+	}
+}
+
+// TestPass: a large file that is not as long as it was is noticed, however it is copied.
+func TestPass(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		size int64
+		want error
+	}{{"12345", 5, nil}, {"1234", 5, ErrRacing}, {"123456", 5, ErrRacing}, {"", 1, ErrRacing}, {"12345", 0, ErrRacing}} {
+		var out bytes.Buffer
+		var s stream
+		s.begin(strings.NewReader(c.text))
+		b := newBuffer(&out)
+		if err := b.copy(&s, c.size, nil); err != c.want || err == nil && out.String() != c.text {
+			t.Errorf("%q of %d: %q, %v", c.text, c.size, out.String(), err)
+		}
+		s.end()
 	}
 }

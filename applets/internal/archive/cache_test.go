@@ -662,9 +662,25 @@ func TestCacheManyNames(t *testing.T) {
 	c.check("second")
 }
 
+// TestCacheToRead: a cache that is only read takes no notes, and is no file that a tree could hold.
+func TestCacheToRead(t *testing.T) {
+	c := settledTree(t, "a")
+	c.list()
+	before := c.entries()
+	cache := c.trusting()
+	cache.note([]byte("./a"), &recall{verdict: found}, true)
+	if cache.is(inode{1, 2}) || cache.is(inode{}) {
+		t.Error("any file is the cache")
+	}
+	if err := cache.Close(); err != statcache.ErrKept || !slices.Equal(c.entries(), before) {
+		t.Errorf("%v, %v", err, c.entries())
+	}
+}
+
 // TestVolume: of this machine's file systems, those that make up their files are not relied on.
 func TestVolume(t *testing.T) {
 	c := newCached(t)
+	c.list()
 	d := openDir(t, c.dir)
 	st, err := d.Stat([]byte("."))
 	must(t, err)
@@ -674,6 +690,14 @@ func TestVolume(t *testing.T) {
 	other := volume{dev: st.Dev + 1}
 	if _, err := d.volume([]byte("."), &other); !errors.Is(err, ErrRacing) {
 		t.Errorf("another device: %v", err)
+	}
+	for what, none := range map[string]volume{
+		"of a name that is gone": c.trusting().volume(d, []byte("./none"), &st),
+		"of no directory":        c.trusting().volume(struct{ Source }{d}, []byte("."), &st),
+	} {
+		if none != (volume{dev: st.Dev}) {
+			t.Errorf("%s: %+v", what, none)
+		}
 	}
 	other = here
 	here.steady, other.steady = true, true

@@ -40,10 +40,9 @@ const mostOpen = 32
 
 // A parent is an open directory above names that are looked at.
 type parent struct {
-	fd     int
-	name   []byte // canonical
-	users  int
-	listed bool // fd is open for reading
+	fd    int
+	name  []byte // canonical
+	users int
 }
 
 // OpenDir opens path, following symbolic links in path itself: the user named it.
@@ -123,7 +122,7 @@ func (t *tree) take(dir []byte) (*parent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.keep(dir, fd, 1, false), nil
+	return t.keep(dir, fd, 1), nil
 }
 
 // offer keeps a directory open that was listed as name.
@@ -132,7 +131,7 @@ func (t *tree) offer(name []byte, fd int) {
 		unix.Close(fd)
 		return
 	}
-	t.keep(name, fd, 0, true)
+	t.keep(name, fd, 0)
 }
 
 // nearest takes dir, or else the lowest open directory above it.
@@ -166,7 +165,7 @@ func (t *tree) put(p *parent) {
 
 // keep adds a directory to those that are open, and closes one that was not used for long. Where another goroutine has
 // opened the same one meanwhile, both stay until they are closed so.
-func (t *tree) keep(name []byte, fd, users int, listed bool) *parent {
+func (t *tree) keep(name []byte, fd, users int) *parent {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := new(parent)
@@ -177,7 +176,7 @@ func (t *tree) keep(name []byte, fd, users int, listed bool) *parent {
 			t.open = slices.Delete(t.open, i, i+1)
 		}
 	}
-	p.fd, p.name, p.users, p.listed = fd, append(p.name[:0], name...), users, listed
+	p.fd, p.name, p.users = fd, append(p.name[:0], name...), users
 	t.open = append(t.open, p)
 	return p
 }
@@ -209,8 +208,12 @@ func (d *Dir) list(name []byte) (int, error) {
 		return -1, err
 	}
 	defer d.release(at)
+	return at.list(base)
+}
+
+func (p *parent) list(base []byte) (int, error) {
 	return retry(func() (int, error) {
-		return unix.Openat(at.fd, string(base), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return unix.Openat(p.fd, string(base), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 }
 
@@ -406,18 +409,13 @@ func (f *file) Xattrs() ([]Xattr, error) { return SelectXattrs(fdXattrs(f.fd)) }
 
 // Xattrs implements Source, for directories; other types have no attributes that a list holds.
 func (d *Dir) Xattrs(name []byte) ([]Xattr, error) {
-	p := d.nearest(name)
-	defer d.put(p)
-	if p.listed && len(p.name) == len(name) {
-		return SelectXattrs(fdXattrs(p.fd)) // a walk was here
+	at, base, err := d.at(name)
+	if err != nil {
+		return nil, err
 	}
-	fd, err := d.list(name)
+	defer d.release(at)
+	fd, err := at.list(base)
 	if errors.Is(err, unix.EACCES) {
-		at, base, err := d.at(name)
-		if err != nil {
-			return nil, err
-		}
-		defer d.release(at)
 		return SelectXattrs(pathXattrs(at.fd, string(base)))
 	}
 	if err != nil {

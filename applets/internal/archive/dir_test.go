@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -220,6 +221,10 @@ func TestStatTypes(t *testing.T) {
 		if st.Mode != mode {
 			t.Errorf("%s: %07o, not %07o", name, st.Mode, mode)
 		}
+	}
+	st, err := openDir(t, "/dev").Stat([]byte("./null"))
+	if err != nil || runtime.GOOS == "linux" && (st.Type() != list.CharDevice || st.Major != 1 || st.Minor != 3) {
+		t.Errorf("/dev/null: %+v, %v", st, err)
 	}
 	if _, err := OpenDir(filepath.Join(dir, "plain")); !errors.Is(err, unix.ENOTDIR) {
 		t.Errorf("OpenDir of a file: %v", err)

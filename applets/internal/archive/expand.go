@@ -16,9 +16,7 @@ func ExpandInitrd(w io.Writer, r io.Reader) error {
 	for segment := 0; ; {
 		e, err := in.Next()
 		if err == io.EOF {
-			if err := endArchive(out); err != nil {
-				return err
-			}
+			endArchive(out)
 			return out.Flush()
 		}
 		if err != nil {
@@ -26,9 +24,7 @@ func ExpandInitrd(w io.Writer, r io.Reader) error {
 		}
 		if e.Segment != segment {
 			segment = e.Segment
-			if err := endArchive(out); err != nil {
-				return err
-			}
+			endArchive(out)
 		}
 		if err := in.copyRecord(out); err != nil {
 			return err
@@ -36,7 +32,7 @@ func ExpandInitrd(w io.Writer, r io.Reader) error {
 	}
 }
 
-// copyRecord copies the current record, with its content.
+// copyRecord copies the current record, with its content. An error of out comes again when that is flushed.
 func (r *InitrdReader) copyRecord(out *bufio.Writer) error {
 	out.Write(r.raw)
 	size := int64(len(r.raw))
@@ -47,9 +43,9 @@ func (r *InitrdReader) copyRecord(out *bufio.Writer) error {
 		}
 		size += n
 	}
-	_, err := out.Write(zeros[:-size&3])
-	return err
+	out.Write(zeros[:-size&3])
+	return nil
 }
 
 // endArchive writes a trailer and its padding.
-func endArchive(out *bufio.Writer) error { return NewNewcWriter(out).Close() }
+func endArchive(out *bufio.Writer) { NewNewcWriter(out).Close() }

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 )
@@ -31,7 +32,15 @@ func TestExpandInitrd(t *testing.T) {
 			t.Errorf("%s: %v\n%s\nwant\n%s", name, err, got, want)
 		}
 	}
-	if err := ExpandInitrd(new(bytes.Buffer), bytes.NewReader(one[:len(one)-130])); err == nil {
-		t.Error("an archive without its end is expanded")
+	for _, cut := range [][]byte{one[:len(one)-130], two[:len(two)-400_000]} {
+		if err := ExpandInitrd(new(bytes.Buffer), bytes.NewReader(cut)); err == nil {
+			t.Error("an archive without its end is expanded")
+		}
+	}
+	both := append(bytes.Clone(two), two...)
+	for room := 0; room < len(both); room += 100_000 {
+		if err := ExpandInitrd(&roomFor{room}, bytes.NewReader(both)); err != io.ErrShortWrite {
+			t.Errorf("room for %d bytes: %v", room, err)
+		}
 	}
 }

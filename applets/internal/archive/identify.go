@@ -49,7 +49,7 @@ const maxWorkers = 16
 // A worker takes so many names at once, or names of so many bytes: enough to make hand-over cheap, few enough to share
 // work fairly, and in a very deep tree to keep memory bounded.
 const (
-	batchNames = 64 // as bits in batch.regular
+	batchNames = 64 // as bits in batch.leaves
 	batchBytes = 64 << 10
 )
 
@@ -61,7 +61,7 @@ type batch struct {
 	ends    []int
 	results []identity
 	recalls []recall      // with a cache, one for each name
-	regular uint64        // without, a bit for each name that a walk has seen to be a regular file
+	leaves  uint64        // a bit for each name that a walk has seen to be no directory; without a cache, to be a regular file
 	err     error         // the worker could not begin at all
 	done    chan struct{} // gets a value when results are there
 }
@@ -71,7 +71,7 @@ var batchPool = sync.Pool{New: func() any { return &batch{done: make(chan struct
 
 func newBatch() *batch {
 	b := batchPool.Get().(*batch)
-	b.names, b.ends, b.recalls, b.regular = b.names[:0], b.ends[:0], b.recalls[:0], 0
+	b.names, b.ends, b.recalls, b.leaves = b.names[:0], b.ends[:0], b.recalls[:0], 0
 	return b
 }
 
@@ -146,7 +146,7 @@ type feeder struct {
 	batch         *batch // nil if it would be empty
 	work, ordered chan<- *batch
 	stop          <-chan struct{}
-	regular       bool // the name that is brought next is a regular file
+	leaf          bool // as in batch, of the name that is brought next
 }
 
 func (f *feeder) run(feed func(*feeder) error) error {
@@ -166,9 +166,9 @@ func (f *feeder) run(feed func(*feeder) error) error {
 // name brings a name.
 func (f *feeder) name(name []byte) error {
 	f.add(name)
-	if f.regular {
-		f.batch.regular |= 1 << (len(f.batch.ends) - 1)
-		f.regular = false
+	if f.leaf {
+		f.batch.leaves |= 1 << (len(f.batch.ends) - 1)
+		f.leaf = false
 	}
 	if f.full() {
 		return f.send()
@@ -271,10 +271,7 @@ func (x *Identify) collect(ordered <-chan *batch) error {
 		}
 		text = text[:0]
 	}
-	if len(text) == 0 {
-		return nil
-	}
-	return x.Write(text)
+	return nil
 }
 
 // cached enters what was found into the next cache. It reports whether a record is to be made of it.
@@ -327,18 +324,21 @@ type identifier struct {
 	st   Stat // what the disk says of the name
 	said Stat // what the list is to say, whose type is that of st or one without content
 
+	leaf  bool    // what is below the name does not come
 	early bool    // the name is a regular file, as it seems
 	open  Content // of the name
+	begun instant // before which a file must have changed last for its ctime to tell of every change since
+	doubt bool    // the name may have changed while it was looked at
 
 	cache  *Cache
 	volume volume  // of the last file
-	begun  instant // before which a file must have changed last for the cache to take it
 	recall *recall // of the name, if there is a cache
 
 	progress *progress.Line
 }
 
 func (r *identifier) all(b *batch) {
+	r.begun = settled()
 	if r.cache != nil {
 		r.begun = r.cache.now()
 	}
@@ -347,15 +347,33 @@ func (r *identifier) all(b *batch) {
 			r.recall = &b.recalls[i]
 		}
 		if r.recall == nil || !r.recall.listing {
-			r.early = b.regular&(1<<i) != 0 && r.fake == nil
+			r.leaf = b.leaves&(1<<i) != 0
+			r.early = r.leaf && r.fake == nil && r.cache == nil
 			r.identify(b.name(i), &b.results[i])
-			r.close()
+			r.again(b.name(i), &b.results[i])
 			r.progress.File()
 		}
 	}
 }
 
+// again looks a second time at a file whose inode may have changed while it was looked at: its content can have, too, and
+// its time of modification been set back since. Two looks that find the same are of a file that was so at the second.
+func (r *identifier) again(name []byte, out *identity) {
+	r.close()
+	if !r.doubt || out.err != nil {
+		return
+	}
+	first := out.id
+	*out = identity{}
+	r.identify(name, out)
+	r.close()
+	if id := &out.id; out.err == nil && (id.Digest != first.Digest || id.Attr != first.Attr) {
+		out.err = ErrRacing
+	}
+}
+
 func (r *identifier) identify(name []byte, out *identity) {
+	r.doubt = false
 	st, err := r.stat(name)
 	r.st, r.said = st, st
 	if err == nil && r.fake != nil {
@@ -379,6 +397,10 @@ func (r *identifier) identify(name []byte, out *identity) {
 	case list.Symlink:
 		out.err = r.content(name, id, r.symlink)
 	case list.Directory:
+		if r.leaf {
+			out.err = ErrRacing // it has become one since
+			return
+		}
 		out.err = r.content(name, id, r.directory)
 	case list.CharDevice, list.BlockDevice:
 		id.HasRdev, id.Major, id.Minor = true, said.Major, said.Minor
@@ -448,7 +470,7 @@ func (r *identifier) regular(name []byte, id *list.ID) error {
 		return err
 	}
 	own, ok := f.(*file)
-	r.remember(ok && own.steady, id)
+	r.looked(ok && own.steady, id)
 	return nil
 }
 
@@ -466,7 +488,7 @@ func (r *identifier) symlink(name []byte, id *list.ID) error {
 		return err
 	}
 	id.Digest = sha256.Sum256(target)
-	r.remember(r.still(name), id)
+	r.looked(r.still(name), id)
 	return nil
 }
 
@@ -476,15 +498,12 @@ func (r *identifier) directory(name []byte, id *list.ID) error {
 		return err
 	}
 	setXattrs(id, attrs)
-	r.remember(r.still(name), id)
+	r.looked(r.still(name), id)
 	return nil
 }
 
-// still reports whether a name that was not open meanwhile is what it was, for those who remember.
+// still reports whether a name that was not open meanwhile is what it was.
 func (r *identifier) still(name []byte) bool {
-	if r.recall == nil {
-		return false
-	}
 	now, err := r.src.Stat(name)
 	return err == nil && now == r.st
 }
@@ -507,9 +526,10 @@ func (r *identifier) recalled(name []byte, id *list.ID) bool {
 	return true
 }
 
-// remember has the cache take what was found in a file that has kept its ctime meanwhile, if that can be relied on.
-func (r *identifier) remember(kept bool, id *list.ID) {
-	if !kept || r.recall == nil || r.recall.stamp == (statcache.Stamp{}) || !r.begun.after(&r.st) {
+// looked has the cache take what was found in a file that has kept its ctime meanwhile, if that can be relied on.
+func (r *identifier) looked(kept bool, id *list.ID) {
+	r.doubt = !kept || !r.begun.after(&r.st)
+	if r.doubt || r.recall == nil || r.recall.stamp == (statcache.Stamp{}) {
 		return
 	}
 	r.recall.verdict = found

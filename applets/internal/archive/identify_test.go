@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
+	"github.com/ctbox/ctbox/applets/internal/statcache"
 )
 
 // TestIdentifyKinds lists one of each kind and compares with the text that the format demands.
@@ -236,6 +238,72 @@ func TestIdentifyChanged(t *testing.T) {
 	err := x.Run(func(each func([]byte) error) error { return each([]byte("./f")) })
 	if len(errs) != 1 || !errors.Is(errs[0], ErrRacing) || err != nil || wrote > 0 {
 		t.Errorf("%v %v, %d bytes written", errs, err, wrote)
+	}
+}
+
+// TestIdentifyAgain: a file whose inode changes while it is read is looked at again, and a line says what was so at one
+// moment: never the mode of one and the content of another. What is no change of the content is no error.
+func TestIdentifyAgain(t *testing.T) {
+	dir := t.TempDir()
+	path := write(t, dir, "f", "text")
+	old := time.Unix(5, 5)
+	top := openDir(t, dir)
+	content := func(text string, mode os.FileMode) error {
+		return errors.Join(os.WriteFile(path, []byte(text), mode), os.Chmod(path, mode), os.Chtimes(path, time.Time{}, old))
+	}
+	turn := 0
+	for _, c := range []struct {
+		what   string
+		change func() error
+		want   string
+	}{
+		{"chmod", func() error { return os.Chmod(path, 0o644) }, "./f 0100644-0-0-" + sumText},
+		{"link", func() error { return errors.Join(os.Link(path, path+"2"), os.Remove(path+"2")) }, "./f 0100644-0-0-" + sumText},
+		{"once another", func() error { return content("TEXT", 0o600) }, fmt.Sprintf("./f 0100600-0-0-%x", sha256.Sum256([]byte("TEXT")))},
+		{"always another", func() error { turn++; return content(fmt.Sprintf("%04d", turn), 0o644) }, "./f: changed while it was read"},
+	} {
+		must(t, content("text", 0o644))
+		var got strings.Builder
+		x := Identify{
+			Open:  func() (Source, error) { return changer{top.Share(), c.change}, nil },
+			Owner: &Owner{},
+			Write: func(p []byte) error { got.Write(p); return nil },
+			Fail:  func(err error) { got.WriteString(err.Error() + "\n") },
+		}
+		must(t, x.Run(eachOf([]string{"./f"})))
+		if got.String() != c.want+"\n" {
+			t.Errorf("%s: %q, want %q", c.what, got.String(), c.want)
+		}
+	}
+}
+
+// TestIdentifyBecomesDirectory: a file that is a directory by the time that it is looked at is an error, as nobody names what is
+// in it.
+func TestIdentifyBecomesDirectory(t *testing.T) {
+	for _, cached := range []bool{false, true} {
+		dir := t.TempDir()
+		path := write(t, dir, "f", "text")
+		top := openDir(t, dir)
+		var got strings.Builder
+		x := Identify{
+			Open: func() (Source, error) { return top.Share(), nil },
+			Fake: func(name []byte, _ *Stat) error {
+				if string(name) != "." {
+					return nil
+				}
+				return errors.Join(os.Remove(path), os.Mkdir(path, 0o755)) // the walk has brought all names
+			},
+			Workers: 1,
+			Write:   func([]byte) error { return nil },
+			Fail:    func(err error) { got.WriteString(err.Error()) },
+		}
+		if cached {
+			x.Cache = NewCache(new(statcache.File), nil, func(error) {})
+		}
+		must(t, x.RunDir(top, false))
+		if got.String() != "./f: changed while it was read" {
+			t.Errorf("%v: %q", cached, got.String())
+		}
 	}
 }
 

@@ -2,12 +2,15 @@ package archive
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ctbox/ctbox/applets/internal/list"
 )
@@ -82,7 +85,15 @@ func TestInitrdRefuses(t *testing.T) {
 		nul("./a/b -"):                   "<stdin>:1: ./a/b: an initrd cannot delete names",
 		nul("./dev 0120777-0-0-" + sumD): "<stdin>:1: ./dev: must be a directory: the kernel has one there, which this would not replace",
 		nul("./x 0040755-0-0-0", "./z"):  "<stdin>:2: ./z: no ID",
-		nul(parents...):                  fmt.Sprintf("<stdin>:2049: %s: %v", list.Quote(deep), errNewcName),
+		nul("./x/y 0010600-0-0-0"):       "<stdin>:1: ./x/y: its directory ./x is not in the list: the kernel would leave it out",
+		nul("./x 0010600-0-0-0", "./x/y 0010600-0-0-0"):           "<stdin>:2: ./x/y: lies below a name that is not a directory: ./x",
+		nul(". 0010600-0-0-0"):                                    "<stdin>:1: .: " + errRootType.Error(),
+		nul("./c 0020600-0-0-0"):                                  "<stdin>:1: ./c: " + errNoNumber.Error(),
+		nul("./s 0140600-0-0-0"):                                  "<stdin>:1: ./s: " + errSocket.Error(),
+		nul("./none" + textID):                                    "<stdin>:1: ./none: no such file or directory",
+		nul("./l 0120777-0-0-" + sumD):                            "<stdin>:1: ./l: changed since it was listed",
+		nul("./dev 0040755-0-0-0", "./dev/console 0010600-0-0-0"): "<stdin>:2: ./dev/console: " + errConsole.Error(),
+		nul(parents...):                                           fmt.Sprintf("<stdin>:2049: %s: %v", list.Quote(deep), errNewcName),
 		nul("./f"+textID, "./g"+textID+"-link=./f", "./h 0100600-0-0-"+sumText+"-link=./f"): "<stdin>:3: ./h: is a hard link to a name with another mode, owner or content",
 	} {
 		if _, err := packInitrd(t, dir, records); fmt.Sprint(err) != want {
@@ -91,6 +102,10 @@ func TestInitrdRefuses(t *testing.T) {
 	}
 	if _, err := packInitrd(t, dir, nul(parents[:2048]...)); err != nil {
 		t.Error(err)
+	}
+	late := func(i *Initrd) { i.Time = Times{Rule: Fixed, Epoch: newcMaxTime + 1} }
+	if _, err := packInitrd(t, dir, nul("./f"+textID), late); !errors.Is(err, errNewcTime) {
+		t.Errorf("after 2106: %v", err)
 	}
 }
 
@@ -164,6 +179,86 @@ func TestInitrdInit(t *testing.T) {
 			t.Errorf("%q: %s", records, s.String())
 		}
 		f.Close()
+	}
+}
+
+// TestInitRefused: what could not start in the guest, with all that its first line asks for, is not added.
+func TestInitRefused(t *testing.T) {
+	dir := t.TempDir()
+	const elf = "\x7fELF\x02\x01\x01"
+	for name, content := range map[string]string{
+		"sh": elf + strings.Repeat("\x00", 100), "plain": "x", "script": "#!/sh -e\n", "lost": "#!/none\n", "gone": "#!/sh\n",
+		"s1": "#!/s2\n", "s2": "#!/s3\n", "s3": "#!/s4\n", "s4": "#!/s5\n", "s5": "#!/s6\n", "s6": "#!/sh\n",
+		"cut": elf + "\x00", "long": elf + strings.Repeat("\xff", 64<<10), "sub/sh": elf + strings.Repeat("\x00", 100),
+	} {
+		must(t, os.Chmod(write(t, dir, name, content), 0o755))
+	}
+	must(t, os.Chmod(filepath.Join(dir, "plain"), 0o644))
+	must(t, os.Symlink("sub", filepath.Join(dir, "link")))
+	records := identifyDir(t, dir)
+	must(t, os.Remove(filepath.Join(dir, "gone")))
+	must(t, os.Remove(filepath.Join(dir, "link")))
+	start := func(line string, source func(Source) Source) error {
+		path := write(t, t.TempDir(), "init", line)
+		must(t, os.Chmod(path, 0o755))
+		f, err := OpenInit(path)
+		must(t, err)
+		defer f.Close()
+		in, err := list.Open("-", strings.NewReader(records), true)
+		must(t, err)
+		defer in.Close()
+		i := Initrd{List: in, Source: source(openDir(t, dir)), Init: f}
+		return i.Write(new(bytes.Buffer))
+	}
+	same := func(s Source) Source { return s }
+	for line, want := range map[string]string{
+		"#!/none\n":    "its interpreter /none: not in the list",
+		"#!/plain\n":   "its interpreter /plain: may not be executed",
+		"#!/sub\n":     "its interpreter /sub: may not be executed",
+		"#!/lost\n":    "its interpreter /lost: its interpreter /none: not in the list",
+		"#!/gone\n":    "its interpreter /gone: no such file or directory",
+		"#!/link/sh\n": "its interpreter /link/sh: no such file or directory",
+		"#!/s1\n": "its interpreter /s1: its interpreter /s2: its interpreter /s3: its interpreter /s4: its interpreter /s5: " +
+			"its interpreter /s6: too many interpreters, each the script of the next",
+		"neither": "",
+	} {
+		err := start(line, same)
+		if text := fmt.Sprint(err); !strings.Contains(text, "cannot be the guest's init: ") || !strings.HasSuffix(text, want) {
+			t.Errorf("%q: %v\nwant %s", line, err, want)
+		}
+	}
+	// With these the packing begins, and then misses what is gone.
+	for _, line := range []string{elf + strings.Repeat("\x00", 100), "#!/sh\n", "#!/script\n", "#!/long\n", "#!/s3\n"} {
+		if err := start(line, same); err == nil || !strings.Contains(err.Error(), ": ./gone: ") {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+	for name, bad := range map[string]fault{"open": {open: unix.EIO}, "read": {read: unix.EIO}} {
+		if err := start("#!/sh\n", func(s Source) Source { bad.Dir = s.(*Dir); return bad }); !errors.Is(err, unix.EIO) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	records = nul("./a 0010600-0-0-0", "./b")
+	if err := start("#!/sh\n", same); err == nil || !strings.HasSuffix(err.Error(), "<stdin>:2: ./b: no ID") {
+		t.Error(err)
+	}
+	records = nul("./rdinit" + textID)
+	if err := start(elf+strings.Repeat("\x00", 100), same); !errors.Is(err, errTwoInits) {
+		t.Error(err)
+	}
+}
+
+// TestOpenInit takes programs only.
+func TestOpenInit(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "plain", "x")
+	must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o755))
+	for name, want := range map[string]string{
+		"": ": not a regular file", "fifo": "/fifo: not a regular file", "plain": "/plain: may not be executed", "none": "no such file or directory",
+	} {
+		if _, err := OpenInit(filepath.Join(dir, name)); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%q: %v", name, err)
+		}
 	}
 }
 

@@ -304,21 +304,21 @@ func (r *InitrdReader) parse(f initrdHeader, record []byte) (end bool, err error
 	}
 	copy(record[initrdHead-8:], "00000000")
 	h, err := cpio.NewReader(bytes.NewReader(record)).Next()
+	if err == nil {
+		r.entry = InitrdEntry{
+			Name: canonicalName(name), Mode: f.mode, UID: uint32(h.Uid), GID: uint32(h.Guid),
+			Time: uint32(h.ModTime.Unix()), Ino: uint32(h.Inode), Links: uint32(h.Links),
+			Dev: f.dev, Major: f.rdev[0], Minor: f.rdev[1], Size: int64(f.size), Segment: r.segment,
+		}
+		err = r.entry.check()
+	}
 	if err != nil {
-		return false, r.wrong(err.Error())
-	}
-	r.entry = InitrdEntry{
-		Name: canonicalName(name), Mode: f.mode, UID: uint32(h.Uid), GID: uint32(h.Guid),
-		Time: uint32(h.ModTime.Unix()), Ino: uint32(h.Inode), Links: uint32(h.Links),
-		Dev: f.dev, Major: f.rdev[0], Minor: f.rdev[1], Size: int64(f.size), Segment: r.segment,
-	}
-	if err := r.entry.check(); err != nil {
 		return false, r.wrong(fmt.Sprintf("%q: %s", name, err))
 	}
 	r.in().br.Discard(len(record))
 	r.left, r.pad = int64(f.size), -int(f.size)&3
-	if h.Linkname != "" {
-		r.left, r.body = 0, bytes.NewReader([]byte(h.Linkname))
+	if f.mode&list.TypeMask == list.Symlink { // the package sees none where the mode has more bits than 0777
+		r.left, r.body = 0, bytes.NewReader(record[len(record)-int(f.size):])
 		return false, nil
 	}
 	r.body = &content{r}

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,11 +10,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/ctbox/ctbox/applets/internal/compress"
+	"github.com/ctbox/ctbox/applets/internal/fuzztest"
 	"golang.org/x/sys/unix"
 )
 
@@ -96,6 +99,7 @@ func TestInitrdEntries(t *testing.T) {
 		rec{name: "socket", mode: 0o140777},
 		rec{name: "fifo", mode: 0o10777},
 		rec{name: "link", mode: 0o120777, body: "target"},
+		rec{name: "setuid", mode: 0o127777, body: "target"},
 		rec{name: "aligned", nameSize: 40, mode: 0o104755, body: "12345"},
 		rec{magic: "070702", name: "sum", mode: 0o100644, body: "ab", check: 'a' + 'b'},
 		rec{name: "check field of 070701", mode: 0o100644, check: 5},
@@ -107,6 +111,7 @@ func TestInitrdEntries(t *testing.T) {
 0 socket 140777 0:0 ""
 0 fifo 10777 0:0 ""
 0 link 120777 0:0 "target"
+0 setuid 127777 0:0 "target"
 0 aligned 104755 0:0 "12345"
 0 sum 100644 0:0 "ab"
 0 check field of 070701 100644 0:0 ""
@@ -117,6 +122,60 @@ func TestInitrdEntries(t *testing.T) {
 	} {
 		if got, err := dump(r); err != nil || got != want {
 			t.Errorf("%s: %v\n%s", name, err, got)
+		}
+	}
+}
+
+// TestInitrdReaderPlaces: what a reader says beside the entries.
+func TestInitrdReaderPlaces(t *testing.T) {
+	archive := cpioOf(text("f", "hello"))
+	in := NewInitrdReader(bytes.NewReader(archive))
+	if n, err := in.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("before the first entry: %d, %v", n, err)
+	}
+	_, err := skimming(in)
+	if err != nil || in.Offset() != int64(len(archive)) || in.Window() != 0 || in.Compressed() {
+		t.Errorf("%v, %d of %d bytes, a window of %d", err, in.Offset(), len(archive), in.Window())
+	}
+	packed := pressed(t, "zstd", archive)
+	in = NewInitrdReader(bytes.NewReader(packed))
+	if _, err := skimming(in); err != nil || in.Offset() != int64(len(packed)) || in.Window() == 0 || !in.Compressed() {
+		t.Errorf("zstd: %v, %d of %d bytes, a window of %d", err, in.Offset(), len(packed), in.Window())
+	}
+}
+
+// TestInitrdTrailers: what a trailer has beside its name is passed over as the kernel does it.
+func TestInitrdTrailers(t *testing.T) {
+	for _, trailer := range []rec{
+		{name: "TRAILER!!!"}, {name: "TRAILER!!!", body: "content"}, {name: "TRAILER!!!", mode: 0o120777, body: "target"},
+	} {
+		whole := append(append(text("f", "hello").bytes(), trailer.bytes()...), cpioOf(text("g", "second"))...)
+		if got, err := dump(bytes.NewReader(whole)); err != nil || got != "0 f 100644 0:0 \"hello\"\n1 g 100644 0:0 \"second\"\n" {
+			t.Errorf("%+v: %v\n%s", trailer, err, got)
+		}
+		cut := append(text("f", "hello").bytes(), trailer.bytes()...)
+		if _, err := dump(bytes.NewReader(cut[:len(cut)-4])); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%+v, cut: %v", trailer, err)
+		}
+	}
+}
+
+// TestLinked: the kernel looks for an earlier name of what says that it has more, if it can have.
+func TestLinked(t *testing.T) {
+	for mode, can := range map[uint32]bool{
+		0o100644: true, 0o020600: true, 0o060600: true, 0o010600: true, 0o140600: true, 0o040755: false, 0o120777: false,
+	} {
+		for links := range uint32(4) {
+			if e := (InitrdEntry{Mode: mode, Links: links}); e.Linked() != (can && links >= 2) {
+				t.Errorf("%o with %d names: %v", mode, links, e.Linked())
+			}
+		}
+	}
+	for name, want := range map[string]string{
+		".": ".", "/": ".", "./": ".", "a": "a", "/a": "a", ".//a/b": "a/b", "..": "..", ".a": ".a", "a/": "a/", "": "",
+	} {
+		if got := canonicalName([]byte(name)); string(got) != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
 		}
 	}
 }
@@ -209,6 +268,10 @@ func TestInitrdRefused(t *testing.T) {
 func skim(r io.Reader) (n int, err error) {
 	in := NewInitrdReader(r)
 	defer in.Close()
+	return skimming(in)
+}
+
+func skimming(in *InitrdReader) (n int, err error) {
 	for ; ; n++ {
 		if _, err := in.Next(); err == io.EOF {
 			return n, nil
@@ -337,16 +400,38 @@ func TestInitrdsOfOthers(t *testing.T) {
 	}
 }
 
-func FuzzInitrdReader(f *testing.F) {
+// hostileInitrds are what somebody could have the kernel unpack (C01 to C20), and what it would pass over.
+func hostileInitrds(t testing.TB) [][]byte {
 	a := cpioOf(rec{name: "link", mode: 0o120777, body: "target"}, text("file", "content"), rec{magic: "070702", name: "d", mode: 0o40755})
-	f.Add(a)
-	f.Add(slices.Concat(a, make([]byte, 8), a))
-	for _, method := range []string{"gzip", "zstd"} {
-		f.Add(pressed(f, method, a))
+	all := [][]byte{
+		a, slices.Concat(a, make([]byte, 8), a), slices.Concat(a, make([]byte, 7), a), a[:len(a)-1], []byte("\x02\x21\x4c\x18\x0c\x00\x00\x00\xb0hello world"),
+		cpioOf(text("TRAILER!!!", "x"), text("after", "")), cpioOf(text("../../etc/passwd", "x"), text("/abs", ""), text("a//b", ""), text("", "")), cpioOf(rec{name: "b", mode: 0o60000, body: "x"}),
+		cpioOf(rec{name: "huge", mode: 0o100644, size: 1<<32 - 1}), cpioOf(rec{name: "a", mode: 0o100644, nameSize: 4097}), cpioOf(rec{name: "a", mode: 0o120777, size: 5000}), cpioOf(rec{name: "a\x00b", mode: 0o100644}),
+		cpioOf(rec{magic: "070707", name: "old"}), cpioOf(rec{magic: "070702", name: "sum", mode: 0o100644, body: "x", check: 1}), cpioOf(rec{name: "l1", ino: 7, links: 2, mode: 0o100644}, rec{name: "l2", ino: 7, links: 2, mode: 0o100644, body: "x"}),
+		bytes.Replace(a, []byte("070701"), []byte("07070g"), 1), bytes.ReplaceAll(a, []byte("000081a4"), []byte("0000 1a4")),
 	}
-	f.Add([]byte("\x02\x21\x4c\x18\x0c\x00\x00\x00\xb0hello world"))
+	for _, method := range []string{"gzip", "zstd"} {
+		z := pressed(t, method, a)
+		all = append(all, z, slices.Concat(z, z), slices.Concat(a, z), pressed(t, method, make([]byte, 1<<20)), z[:len(z)-4])
+	}
+	return all
+}
+
+// What the reader takes, a plain loop over the records takes too, with the same files; and it makes no difference whether the
+// content is read.
+func FuzzInitrdReader(f *testing.F) {
+	for _, b := range hostileInitrds(f) {
+		f.Add(b)
+	}
+	sizes := cpioOf(text("0", ""), text("1", "1"), text("/2", "12"), text("./3", "123"), text("../4", "1234"), text("5", "12345"))
+	if _, err := dump(bytes.NewReader(sizes)); err != nil {
+		f.Error(err)
+	}
+	f.Add(sizes)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, err := dump(io.LimitReader(bytes.NewReader(data), 1<<20))
+		var got string
+		var err error
+		fuzztest.Bounded(t, len(data), 400<<20, 400, func() { got, err = dump(io.LimitReader(bytes.NewReader(data), 1<<20)) })
 		if err == io.EOF {
 			t.Error("a bare EOF")
 		}
@@ -354,5 +439,48 @@ func FuzzInitrdReader(f *testing.F) {
 		if (err == nil) != (skimmed == nil) {
 			t.Errorf("%v with the content, %v without, after %d entries", err, skimmed, n)
 		}
+		if err == nil && bytes.HasPrefix(bytes.TrimLeft(data, "\x00"), []byte("0707")) {
+			if want, plain := naiveInitrd(data); plain && got != want {
+				t.Errorf("%s\nnaively it is\n%s", got, want)
+			}
+		}
 	})
+}
+
+// naiveInitrd is dump for an initrd that is found well and has only plain archives, by buffer-format.rst of Linux.
+func naiveInitrd(b []byte) (lines string, plain bool) {
+	segment, inside := -1, false
+	for at := 0; at < len(b); {
+		if !inside && b[at] == 0 {
+			at++
+			continue
+		}
+		if !inside && b[at] != '0' {
+			return "", false
+		}
+		if !inside {
+			segment, inside = segment+1, true
+		}
+		var n [13]int
+		for i := range n {
+			v, err := strconv.ParseUint(string(b[at+6+8*i:at+14+8*i]), 16, 32)
+			if err != nil {
+				return err.Error(), true
+			}
+			n[i] = int(v)
+		}
+		name, _, _ := strings.Cut(string(b[at+110:at+110+n[11]]), "\x00")
+		at = (at + 110 + n[11] + 3) &^ 3
+		body := b[at : at+n[6]]
+		at = (at + n[6] + 3) &^ 3
+		if name == "TRAILER!!!" {
+			inside = false
+			continue
+		}
+		for strings.HasPrefix(name, "/") || strings.HasPrefix(name, "./") {
+			name = strings.TrimPrefix(strings.TrimPrefix(name, "."), "/")
+		}
+		lines += fmt.Sprintf("%d %s %o %d:%d %.20q\n", segment, cmp.Or(name, "."), n[1], n[9], n[10], body)
+	}
+	return lines, true
 }

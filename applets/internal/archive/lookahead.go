@@ -304,10 +304,9 @@ func (l *looker) load(it *item, p *page) error {
 		return err
 	}
 	if trusted {
-		if err := stayed(c); err != nil {
-			return err
-		}
-	} else if sha256.Sum256(it.data) != it.ID.Digest {
+		trusted = stayed(c) == nil
+	}
+	if !trusted && sha256.Sum256(it.data) != it.ID.Digest {
 		return ErrChanged
 	}
 	it.loaded = true

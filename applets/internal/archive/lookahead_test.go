@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,6 +93,175 @@ func TestFirstError(t *testing.T) {
 		if n := descriptors(t); n != open+2 { // the helpers opened dir, too
 			t.Errorf("%s: %d descriptors, %d before", name, n, open)
 		}
+	}
+}
+
+// A fault is a directory of which some questions fail.
+type fault struct {
+	*Dir
+	stat, open, read, readlink, xattrs error
+	after                              *atomic.Int32 // so many questions are answered before, if not nil
+}
+
+func (f fault) now() bool { return f.after == nil || f.after.Add(-1) < 0 }
+
+func (f fault) Stat(name []byte) (Stat, error) {
+	if f.stat != nil && f.now() {
+		return Stat{}, f.stat
+	}
+	return f.Dir.Stat(name)
+}
+
+func (f fault) Open(name []byte, st Stat) (Content, error) {
+	if f.open != nil && f.now() {
+		return nil, f.open
+	}
+	c, err := f.Dir.Open(name, st)
+	if err != nil || f.read == nil && f.xattrs == nil {
+		return c, err
+	}
+	return faultyContent{c, f}, nil
+}
+
+func (f fault) Readlink(name []byte) ([]byte, error) {
+	if f.readlink != nil {
+		return nil, f.readlink
+	}
+	return f.Dir.Readlink(name)
+}
+
+func (f fault) Xattrs(name []byte) ([]Xattr, error) {
+	if f.xattrs != nil {
+		return nil, f.xattrs
+	}
+	return f.Dir.Xattrs(name)
+}
+
+type faultyContent struct {
+	Content
+	fault
+}
+
+func (c faultyContent) Read(p []byte) (int, error) {
+	if c.read != nil {
+		return 0, c.read
+	}
+	return c.Content.Read(p)
+}
+
+func (c faultyContent) Close() error             { return c.Content.Close() }
+func (c faultyContent) Xattrs() ([]Xattr, error) { return c.fault.Xattrs(nil) }
+
+// TestSourceFaults: what a source says is told with the record's name, whoever asked and whenever; and fileids goes on.
+func TestSourceFaults(t *testing.T) {
+	bad := errors.New("bad")
+	dir := t.TempDir()
+	write(t, dir, "large", strings.Repeat("large", pageContent))
+	large := identifyDir(t, dir)
+	write(t, dir, "small", "small")
+	must(t, os.Remove(filepath.Join(dir, "large")))
+	small := identifyDir(t, dir)
+	must(t, os.Remove(filepath.Join(dir, "small")))
+	must(t, os.Symlink("target", filepath.Join(dir, "link")))
+	link := identifyDir(t, dir)
+	write(t, dir, "large", strings.Repeat("large", pageContent))
+	write(t, dir, "small", "small")
+	after := func(n int32) *atomic.Int32 { a := new(atomic.Int32); a.Store(n); return a }
+	for name, c := range map[string]struct {
+		records, at string
+		bad         fault
+	}{
+		"stat":         {small, "./small", fault{stat: bad}},
+		"open":         {small, "./small", fault{open: bad}},
+		"read":         {small, "./small", fault{read: bad}},
+		"readlink":     {link, "./link", fault{readlink: bad}},
+		"large, stat":  {large, "./large", fault{stat: bad, after: after(1)}},
+		"large, open":  {large, "./large", fault{open: bad}},
+		"large, read":  {large, "./large", fault{read: bad}},
+		"large, first": {large, "./large", fault{stat: bad}},
+	} {
+		c.bad.Dir = openDir(t, dir)
+		if _, err := packInitrd(t, dir, c.records, func(i *Initrd) { i.Source = c.bad }); !errors.Is(err, bad) || !strings.Contains(err.Error(), ": "+c.at+": ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, f := range map[string]fault{
+		"stat": {stat: bad}, "open": {open: bad}, "read": {read: bad}, "readlink": {readlink: bad}, "xattrs": {xattrs: bad},
+	} {
+		f.Dir = openDir(t, dir)
+		records, errs := identify(f.Dir, func(x *Identify) error {
+			x.Open = func() (Source, error) {
+				own := f
+				own.Dir = f.Dir.Share()
+				return own, nil
+			}
+			return x.Run(eachOf([]string{".", "./large", "./link", "./small"}))
+		})
+		told := map[string]string{"stat": ". ./large ./link ./small", "open": "./large ./small", "read": "./large ./small",
+			"readlink": "./link", "xattrs": ". ./large ./small"}[name]
+		var want strings.Builder
+		for name := range strings.FieldsSeq(told) {
+			want.WriteString(name + ": bad\n")
+		}
+		if errs != want.String() || strings.Count(records, "\x00") != 4-strings.Count(errs, "\n") {
+			t.Errorf("%s: %q, and records\n%s", name, errs, lines(records))
+		}
+	}
+}
+
+// TestOddTypes: a source may have what no file system here has; and what the list is written to is not in it.
+func TestOddTypes(t *testing.T) {
+	dir := t.TempDir()
+	path := write(t, dir, "f", "text")
+	out, err := os.Create(path)
+	must(t, err)
+	defer out.Close()
+	closed, err := os.Open(path)
+	must(t, err)
+	closed.Close()
+	for want, set := range map[string]func(x *Identify){
+		"./f: unknown type of file (mode 0000644)\n": func(x *Identify) {
+			x.Fake = func(name []byte, st *Stat) error { st.Mode = 0o644; return nil }
+		},
+		fmt.Sprintf("./f: %v\n", errSelf): func(x *Identify) { x.Output = out },
+		"":                                func(x *Identify) { x.Output = closed },
+	} {
+		records, errs := identify(openDir(t, dir), func(x *Identify) error {
+			set(x)
+			return x.Run(eachOf([]string{"./f"}))
+		})
+		if errs != want || (records == "") != (want != "") {
+			t.Errorf("%q, want %q; %q", errs, want, records)
+		}
+	}
+}
+
+// TestFullPage: a symbolic link's target has room though files have filled a page.
+func TestFullPage(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a", strings.Repeat("a", pageContent-1))
+	must(t, os.Symlink("a target", filepath.Join(dir, "b")))
+	got, err := packInitrd(t, dir, identifyDir(t, dir))
+	must(t, err)
+	if all := readNewc(t, got); len(all) != 3 || all[2].content != "a target" {
+		t.Errorf("%d entries", len(all))
+	}
+}
+
+// TestBadLinks: the first pass over a list, which looks for links only, has the same to say of it as the second.
+func TestBadLinks(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := packInitrd(t, dir, nul("./a"+textID+"-link=./0", "./b")); err == nil || err.Error() != "<stdin>:2: ./b: no ID" {
+		t.Error(err)
+	}
+	file := write(t, dir, "list", "./a 0010600-0-0-0\n")
+	in, err := list.Open(file, nil, false)
+	must(t, err)
+	defer in.Close()
+	must(t, os.WriteFile(file, []byte("./a 0010600-0-0-0\n./b 0010600-0-0-0\n"), 0o644))
+	i := Initrd{List: in, Source: openDir(t, dir)}
+	if err := i.Write(io.Discard); err == nil || !strings.HasSuffix(err.Error(), "changed while it was read") {
+		t.Error(err)
 	}
 }
 

@@ -199,6 +199,13 @@ func TestNewcContent(t *testing.T) {
 // TestNewcWriteErrors: no error of the underlying writer is lost, wherever it comes.
 func TestNewcWriteErrors(t *testing.T) {
 	full := errors.New("full")
+	const brim = bufferSize - 112 - 124 // less a header and the end; the padding after the end begins with a full buffer
+	w := NewNewcWriter(&limited{err: full})
+	must(t, w.Header(&NewcEntry{Name: []byte("f"), Mode: list.Regular, Size: brim}))
+	must(t, w.Content(io.LimitReader(endless{}, brim), brim, nil))
+	if err := w.Close(); err != full {
+		t.Error(err)
+	}
 	const size = 3 << 20
 	for room := int64(0); room <= size; room += 100 << 10 {
 		w := NewNewcWriter(&limited{left: room, err: full})

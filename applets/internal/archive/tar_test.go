@@ -179,6 +179,13 @@ func sumOf(r io.Reader, size int64) []byte {
 // TestTarWriteErrors: no error of the underlying writer is lost, wherever it comes.
 func TestTarWriteErrors(t *testing.T) {
 	full := errors.New("full")
+	const brim = bufferSize - TarBlock // the end begins with a full buffer
+	w := NewTarWriter(&limited{err: full})
+	must(t, w.Header(&TarEntry{Name: []byte("f"), Kind: tarRegular, Size: brim}))
+	must(t, w.Content(io.LimitReader(endless{}, brim), brim, nil))
+	if err := w.Close(); err != full {
+		t.Error(err)
+	}
 	const size = 3 << 20
 	for room := int64(0); room <= size; room += 100 << 10 {
 		w := NewTarWriter(&limited{left: room, err: full})

@@ -97,8 +97,8 @@ func (w *walker) name(name []byte, marked bool) error {
 			c.walked = &st
 		}
 		w.stats = append(w.stats, c.walked)
-	} else if marked {
-		w.feed.regular = true
+	} else if marked || c != nil {
+		w.feed.leaf = true
 	}
 	return w.each(name)
 }

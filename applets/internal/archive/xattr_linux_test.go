@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,6 +98,31 @@ func TestXattrsRefused(t *testing.T) {
 	dir := attributed(t, map[string]string{"user.a=b": "1"})
 	if _, err := pack(t, dir, identifyDir(t, dir)); !errors.Is(err, errXattrName) {
 		t.Error(err)
+	}
+}
+
+// TestInitrdWarns: what an initrd cannot hold is left out with a word.
+func TestInitrdWarns(t *testing.T) {
+	dir := attributed(t, map[string]string{"user.a": "1"})
+	must(t, unix.Mknod(filepath.Join(dir, "s"), unix.S_IFSOCK|0o600, 0))
+	var told []string
+	got, err := packInitrd(t, dir, identifyDir(t, dir), func(i *Initrd) {
+		i.SkipSockets = true
+		i.Warn = func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
+	})
+	must(t, err)
+	want := []string{"./s: socket left out", "names whose extended attributes an initrd cannot hold: 2, first ./d"}
+	if !slices.Equal(told, want) || len(readNewc(t, got)) != 3 {
+		t.Errorf("told %q, packed\n%s", told, showNewc(t, got))
+	}
+}
+
+// TestXattrsOfHost: what the host keeps of a file is no attribute of it.
+func TestXattrsOfHost(t *testing.T) {
+	d := openDir(t, attributed(t, map[string]string{"user.overlay.opaque": "y", "user.a": "1"}))
+	got, err := d.Xattrs([]byte("./d"))
+	if err != nil || len(got) != 1 || got[0].Name != "user.a" {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package compress
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"testing/iotest"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/ctbox/ctbox/applets/internal/fuzztest"
 )
 
 func packed(t testing.TB, method string, n int) []byte {
@@ -155,23 +158,113 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-func FuzzReader(f *testing.F) {
-	for _, method := range []string{"gzip", "zstd", "none"} {
-		f.Add(packed(f, method, 1))
+// hostileStreams are what somebody could put in place of a layer or an initrd (M04): bombs, garbage, heads that claim much.
+func hostileStreams(t testing.TB) [][]byte {
+	all := [][]byte{
+		[]byte("\x1f\x8b\x08\x1f\x00\x00\x00\x00\x00\xff\x03\x00abcname\x00"), []byte("\x28\xb5\x2f\xfd\xa4\xff\xff\xff\xff"),
+		[]byte("\x28\xb5\x2f\xfd\x00\x88\x01\x00\x00"), []byte("\x50\x2a\x4d\x18\xff\xff\xff\xff"), []byte("\x02\x21\x4c\x18\x06\x00\x00\x00\x50hello"),
+		[]byte("\x02\x21\x4c\x18\x09\x00\x00\x00\x1fa\x01\x00\xff\xff\xff\x00\x00"), []byte("\x02\x21\x4c\x18\x80\x80\x80\x00x"), []byte("BZh91AY&SY\xff\xff\xff\xff"),
+		[]byte("\xfd7zXZ\x00\x00\x01\x69\x22\xde\x36\x02\x00\x21\x01\x28\x00\x00\x00"), []byte("BZh91AY&SY\x19\x31\x65\x3d\x00\x00\x00\x81"),
 	}
-	f.Add([]byte("\x1f\x8b\x08\x1f\x00\x00\x00\x00\x00\xff\x03\x00abcname\x00"))
-	f.Add([]byte("\x28\xb5\x2f\xfd\xa4\xff\xff\xff\xff"))
+	for _, method := range []string{"gzip", "zstd", "none"} {
+		good := packed(t, method, 1)
+		var bomb bytes.Buffer
+		if err := To(&bomb, method, 0, func(w io.Writer) error { _, err := w.Write(make([]byte, 3<<20)); return err }); err != nil {
+			t.Fatal(err)
+		}
+		if method == "none" {
+			bomb.Truncate(1000)
+		}
+		for _, b := range [][]byte{good, bomb.Bytes()} {
+			all = append(all, b, append(bytes.Clone(b), b...), append(bytes.Clone(b), "x"...), append(bytes.Clone(b), make([]byte, 512)...), b[:len(b)-1])
+		}
+	}
+	return all
+}
+
+// FuzzReader compares with what Go has for gzip and, for lz4, with the format's page put into code byte by byte. However little
+// there is, no more memory goes into it than the largest window that is accepted.
+func FuzzReader(f *testing.F) {
+	for _, b := range hostileStreams(f) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, method, err := NewReader(bytes.NewReader(data))
-		if err != nil {
-			return
-		}
-		n, err := io.Copy(io.Discard, io.LimitReader(r, 1<<20))
-		if method == "none" && (err != nil || n != min(int64(len(data)), 1<<20)) {
-			t.Errorf("plain data: %d of %d bytes, %v", n, len(data), err)
-		}
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
+		const most = 4 << 20
+		fuzztest.Bounded(t, len(data), 3*mostWindow+2*most, 300, func() {
+			r, method, err := NewReader(bytes.NewReader(data))
+			if err != nil {
+				return
+			}
+			got, err := io.ReadAll(io.LimitReader(r, most))
+			want, theirs := data, error(nil)
+			switch method {
+			case "gzip":
+				var z *gzip.Reader
+				if z, theirs = gzip.NewReader(bytes.NewReader(data)); theirs == nil {
+					want, theirs = io.ReadAll(io.LimitReader(z, most))
+				}
+			case "lz4":
+				want, theirs = naiveLZ4(data, most)
+			case "none":
+			default:
+				want, theirs = got, err
+			}
+			if (err == nil) != (theirs == nil) || err == nil && !bytes.Equal(got, want[:min(most, len(want))]) {
+				t.Errorf("%s: %d bytes, %v; not %d, %v", method, len(got), err, len(want), theirs)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	})
+}
+
+// naiveLZ4 decodes the legacy format as lz4_Frame_format.md and lz4_Block_format.md describe it, until there are enough bytes.
+func naiveLZ4(in []byte, enough int) (out []byte, err error) {
+	defer func() {
+		if recover() != nil { // an index out of range
+			err = errCorrupt
+		}
+	}()
+	for len(in) > 0 && len(out) < enough {
+		if string(in[:min(4, len(in))]) == lz4Magic {
+			in = in[4:]
+			continue
+		}
+		size := int(in[0]) | int(in[1])<<8 | int(in[2])<<16 | int(in[3])<<24
+		block := in[4 : 4+size]
+		if in = in[4+size:]; size == 0 {
+			return out, errors.New("more after the end")
+		}
+		begin := len(out)
+		length := func(n int) int {
+			for more := n == 15; more; block = block[1:] {
+				n += int(block[0])
+				more = block[0] == 255
+			}
+			return n
+		}
+		for {
+			token := int(block[0])
+			block = block[1:]
+			n := length(token >> 4)
+			out, block = append(out, block[:n:n]...), block[n:]
+			if len(block) == 0 {
+				break
+			}
+			at := len(out) - int(block[0]) - int(block[1])<<8
+			block = block[2:]
+			for n = length(token&15) + 4; n > 0 && at >= begin && at < len(out); n-- {
+				out = append(out, out[at])
+				at++
+			}
+			if n > 0 || len(out)-begin > 8<<20 {
+				return out, errCorrupt
+			}
+		}
+		if len(out)-begin > 8<<20 {
+			return out, errCorrupt
+		}
+	}
+	return out, nil
 }

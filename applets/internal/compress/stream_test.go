@@ -3,6 +3,7 @@ package compress
 import (
 	"bufio"
 	"bytes"
+	"compress/bzip2"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,10 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/gzip"
+	"github.com/mikelolasagasti/xz"
 )
 
 // packers are the programs whose streams NewStream reads, with options that change the structure.
@@ -205,6 +210,49 @@ func TestStreamRefused(t *testing.T) {
 		}
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v", head, err)
+		}
+	}
+}
+
+// A block of lz4 comes from anywhere; what it says is at most refused.
+func TestLZ4Blocks(t *testing.T) {
+	for block, want := range map[string]string{
+		"\x10a":                 "a",
+		"\x10a\x01\x00\x00":     "aaaaa",
+		"\x10a\x01\x00":         "", // after a match, it ends
+		"\x12a\x01\x00\x00":     "aaaaaaa",
+		"\x12a\x01\x00\x10b":    "aaaaaaab",
+		"\x10a\x01":             "",
+		"\x10a\x00\x00\x10b":    "", // a match with what is not there yet
+		"\x10a\x02\x00\x10b":    "",
+		"\x1fa\x01\x00\xff\xff": "", // a length without an end
+		"\x1fa\x01\x00\xff\x00": "", // a length beyond the bound
+		"\xf0\xff":              "",
+		"\x20a":                 "",
+		"":                      "",
+	} {
+		got, err := lz4Decode(nil, []byte(block), 100)
+		if (err == nil) != (want != "") || err == nil && string(got) != want {
+			t.Errorf("%q: %q, %v; want %q", block, got, err, want)
+		}
+	}
+}
+
+// What decoders complain of is said with the name of the format, and an input that cannot be read as it says itself.
+func TestDescribe(t *testing.T) {
+	broken := errors.New("input/output error")
+	for want, err := range map[string]error{
+		"gzip: not a valid header":                                    gzip.ErrHeader,
+		"gzip: checksum or length does not match":                     gzip.ErrChecksum,
+		"gzip: corrupt data before byte 7":                            flate.CorruptInputError(7),
+		"gzip: bad magic value":                                       bzip2.StructuralError("bad magic value"),
+		fmt.Sprintf("gzip: dictionary of more than %d bytes", 64<<20): xz.ErrMemlimit,
+		"gzip: filter or check that is not supported":                 xz.ErrUnsupportedCheck,
+		"gzip: corrupt data":                                          xz.ErrData,
+		"input/output error":                                          broken,
+	} {
+		if got := describe("gzip", err); got.Error() != want {
+			t.Errorf("%v: %v, want %s", err, got, want)
 		}
 	}
 }

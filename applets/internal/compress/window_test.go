@@ -28,3 +28,19 @@ func TestWindowOf(t *testing.T) {
 		}
 	}
 }
+
+// Headers that no tool here writes.
+func TestWindowOfHeaders(t *testing.T) {
+	const xz = "\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4\x46"
+	for head, want := range map[string]int64{
+		"\x28\xb5\x2f\xfd\xe0\x00\x00\x00\x00\x01":             1 << 32, // one segment, of a size in 8 bytes
+		"\x28\xb5\x2f\xfd\xe0\xff\xff\xff\xff\xff\xff\xff\xff": 1 << 62,
+		xz + "\x02\x00\x03\x01\x00":                            0, // a delta filter alone
+		xz + "\x02\x00\x03\x7f\x00":                            0, // its properties would be beyond the header
+		xz + "\x02\x00\x21\x01\x28":                            1<<32 - 1,
+	} {
+		if got := Window(bufio.NewReader(bytes.NewReader([]byte(head)))); got != want {
+			t.Errorf("%q: %d, want %d", head, got, want)
+		}
+	}
+}

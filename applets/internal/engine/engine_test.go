@@ -82,6 +82,19 @@ func (f fake) called(command string) []string {
 	return calls
 }
 
+// once calls do when there is a file of the engine's.
+func (f fake) once(file string, do func()) {
+	go func() {
+		for {
+			if _, err := os.Stat(filepath.Join(f.dir, file)); err == nil {
+				do()
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+}
+
 func (f fake) has(t *testing.T, id, layers string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(f.dir, "store", id), []byte(layers+"\n"), 0o644); err != nil {
@@ -360,6 +373,26 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+// TestAnswersAreNoOptions: what an engine says is asked about, and must not become part of how that is done.
+func TestAnswersAreNoOptions(t *testing.T) {
+	f := newFake(t, map[string]string{
+		"image": `echo --force x:y -f`, "images": `echo --host=tcp://evil; echo -H`, "load": `cat >/dev/null; echo "Loaded image: --host=x"`,
+	})
+	if err := f.Remove(config); err != nil {
+		t.Error(err)
+	}
+	f.Load(context.Background(), testImage("l1"))
+	calls := append(f.called("inspect"), f.called("rmi")...)
+	if len(calls) < 3 || !slices.Contains(calls, "rmi x:y") {
+		t.Errorf("%q", calls)
+	}
+	for _, call := range calls {
+		if strings.Contains(call, "-f") && !strings.Contains(call, "--format") || strings.Contains(call, "--force") || strings.Contains(call, "-H") || strings.Contains(call, "--host") {
+			t.Errorf("called as %q", call)
+		}
+	}
+}
+
 func run(t *testing.T, f fake, c Container) (Result, string, string, error) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -487,6 +520,17 @@ func TestRunEngineStatuses(t *testing.T) {
 	}
 }
 
+// TestRunNoEnd: what is no exit status, as the 256 that would be ctbox's own 0, must not pass for one.
+func TestRunNoEnd(t *testing.T) {
+	for _, state := range []string{
+		`"Status":"exited","ExitCode":256`, `"Status":"exited","ExitCode":-1`, `"Status":"running","Running":true,"ExitCode":0`,
+	} {
+		f := newFake(t, map[string]string{"container": `echo '{"StartedAt":"2026-11-21T07:43:07Z",` + state + `}'`})
+		_, _, _, err := run(t, f, Container{})
+		wantError(t, err, "docker: no end on record: status ")
+	}
+}
+
 // TestRunClientFails: what the client did not hand on must not pass for the whole.
 func TestRunClientFails(t *testing.T) {
 	for _, c := range []struct{ play, state, want string }{
@@ -548,12 +592,12 @@ func TestRunRemoveFails(t *testing.T) {
 // TestRunEnds: the container is signalled, killed and removed when the context ends; so is a client that hangs.
 func TestRunEnds(t *testing.T) {
 	late := errors.New("timed out")
-	ctx, cancel := context.WithTimeoutCause(context.Background(), 100*time.Millisecond, late)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
 	f := newFake(t, map[string]string{
-		"start": `while [ ! -e "$d/killed" ]; do sleep 0.02; done; echo "Error: last words" >&2`,
+		"start": `touch "$d/up"; while [ ! -e "$d/killed" ]; do sleep 0.02; done; echo "Error: last words" >&2`,
 		"kill":  `touch "$d/killed"`,
 	})
+	f.once("up", func() { cancel(late) })
 	var errs bytes.Buffer
 	_, err := f.Run(ctx, Container{Stdout: io.Discard, Stderr: &errs})
 	if errs.String() != "Error: last words\n" {
@@ -567,15 +611,7 @@ func TestRunEnds(t *testing.T) {
 func TestRunSignalled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	f := newFake(t, map[string]string{"start": `touch "$d/up"; while [ ! -e "$d/killed" ]; do sleep 0.02; done`, "kill": `case $* in *--signal*) ;; *) touch "$d/killed";; esac`})
-	go func() {
-		for {
-			if _, err := os.Stat(filepath.Join(f.dir, "up")); err == nil {
-				cancel(interrupt.Signal{Signal: 15})
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}()
+	f.once("up", func() { cancel(interrupt.Signal{Signal: 15}) })
 	r, err := f.Run(ctx, Container{Stdout: io.Discard, Stderr: io.Discard})
 	if err != (interrupt.Signal{Signal: 15}) && !errors.Is(err, interrupt.Signal{Signal: 15}) {
 		t.Errorf("error %v", err)
@@ -588,15 +624,7 @@ func TestRunSignalled(t *testing.T) {
 func TestRunEndsBeforeStart(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	f := newFake(t, map[string]string{"create": `touch "$d/creating"; sleep 0.3; touch "$d/created"`})
-	go func() {
-		for {
-			if _, err := os.Stat(filepath.Join(f.dir, "creating")); err == nil {
-				cancel(interrupt.Signal{Signal: 2})
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}()
+	f.once("creating", func() { cancel(interrupt.Signal{Signal: 2}) })
 	_, err := f.Run(ctx, Container{Stdout: io.Discard, Stderr: io.Discard})
 	_, created := os.Stat(filepath.Join(f.dir, "created"))
 	if !errors.Is(err, interrupt.Signal{Signal: 2}) || created != nil || f.called("start") != nil || len(f.called("rm")) != 1 {

@@ -53,7 +53,7 @@ func (e *Engine) Remove(id string) error {
 	if err != nil {
 		return err
 	}
-	names := strings.Fields(out)
+	names := fields(out)
 	if len(names) == 0 {
 		names = []string{id}
 	}
@@ -119,7 +119,7 @@ func (e *Engine) common(ctx context.Context, diffIDs []string) int {
 		return 0
 	}
 	const most = 100 // bounds the command line and the answer
-	ids := strings.Fields(out)
+	ids := fields(out)
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	longest := 0
@@ -219,8 +219,19 @@ func loadedNames(reply string) []string {
 	for line := range strings.SplitSeq(reply, "\n") {
 		for _, prefix := range []string{"Loaded image: ", "Loaded image ID: ", "Loaded image(s): "} {
 			if names, ok := strings.CutPrefix(line, prefix); ok {
-				all = append(all, strings.Split(strings.TrimSpace(names), ",")...)
+				all = append(all, fields(strings.ReplaceAll(names, ",", " "))...)
 			}
+		}
+	}
+	return all
+}
+
+// fields are the names and IDs in an answer that can be asked about: none of them is an option.
+func fields(answer string) []string {
+	var all []string
+	for word := range strings.FieldsSeq(answer) {
+		if word[0] != '-' {
+			all = append(all, word)
 		}
 	}
 	return all

@@ -216,7 +216,7 @@ type state struct {
 
 func (s state) started() bool {
 	if s.StartedAt == "" {
-		return s.Status != "created"
+		return s.Status != "created" && s.Status != "" // {} is no record
 	}
 	return !strings.HasPrefix(s.StartedAt, "0001-01-01")
 }
@@ -257,6 +257,9 @@ func (e *Engine) outcome(s state, words *relay, client error) (int, error) {
 			text = client.Error()
 		}
 		return 0, fmt.Errorf("%s: the output is not complete: %s", e.Name(), text)
+	}
+	if s.Running || s.ExitCode&^0xff != 0 { // 256 would be our own 0
+		return 0, fmt.Errorf("%s: no end on record: status %q, exit status %d", e.Name(), s.Status, s.ExitCode)
 	}
 	return s.ExitCode, nil
 }

@@ -165,6 +165,44 @@ func TestLiveOthers(t *testing.T) {
 	}
 }
 
+// TestLiveEnds: a daemon that ends is an error of every file after that.
+func TestLiveEnds(t *testing.T) {
+	key := serveQueues(t, func(m []byte) []byte { return m })
+	l, err := dial(key, Context{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Fake([]byte("./a"), new(archive.Stat)); err != nil {
+		t.Error(err)
+	}
+	n, _ := strconv.Atoi(key)
+	removeQueues(n)
+	for range 2 {
+		if err := l.Fake([]byte("./b"), new(archive.Stat)); err == nil || !strings.HasPrefix(err.Error(), "fakeroot: its daemon has ended") {
+			t.Error(err)
+		}
+	}
+	if _, err := dial(key, Context{}); err == nil || !strings.HasSuffix(err.Error(), "its daemon is not running") {
+		t.Error(err)
+	}
+}
+
+// TestLiveTCPEnds: so is one at the other end of a connection.
+func TestLiveTCPEnds(t *testing.T) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(ends[1])
+	if err := send(ends[0], []byte("x")); err != unix.EPIPE {
+		t.Error(err)
+	}
+	unix.Close(ends[0])
+	if err := receive(-1, []byte("x")); err != unix.EBADF {
+		t.Error(err)
+	}
+}
+
 // TestLiveTCPTrouble: a port that somebody else listens on.
 func TestLiveTCPTrouble(t *testing.T) {
 	port, err := net.Listen("tcp", "127.0.0.1:0")

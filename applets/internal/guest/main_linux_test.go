@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -15,8 +16,12 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/wire"
 )
 
-// role makes this test binary the first process of a guest that is a set of namespaces: "init" of runkvm's, or "standalone".
+// role makes this test binary the first process of a guest that is a set of namespaces: "init" of runkvm's, or "standalone", or "boot", which is that from the
+// beginning.
 const role = "CTBOX_TEST_ROLE"
+
+// counted is the directory for what coverage counts.
+const counted = "CTBOX_TEST_COUNTED"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(role) != "" {
@@ -31,7 +36,17 @@ func beInit(root string) {
 	if os.Getenv(role) == "standalone" {
 		m.line = ""
 	}
+	outside, _ := unix.Open("/", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	counters := os.Getenv(counted)
 	defer m.off()
+	defer func() {
+		if testing.CoverMode() != "" { // the counters are written by a process that exits, and to a file of the host
+			os.Setenv("GOCOVERDIR", counters)
+			unix.Fchdir(outside)
+			unix.Chroot(".")
+			os.Exit(0)
+		}
+	}()
 	defer m.rescue()
 	unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) // a kernel hands nothing on
 	unix.Umask(0o022)                                     // and has this
@@ -39,14 +54,19 @@ func beInit(root string) {
 		say("test: " + err.Error())
 		return
 	}
-	mountAll(kernelMounts[:])
-	prepare()
-	unix.Stat("/", &m.root)
 	var err error
-	if m.line == "" {
-		err = m.standalone()
+	if os.Getenv(role) == "boot" {
+		os.Args[0], m.line = wire.AddedInit, ""
+		err = m.boot()
 	} else {
-		err = m.serve("/proc/self/fd/4")
+		mountAll(kernelMounts[:])
+		prepare()
+		unix.Stat("/", &m.root)
+		if m.line == "" {
+			err = m.standalone()
+		} else {
+			err = m.serve("/proc/self/fd/4")
+		}
 	}
 	if err != nil {
 		say(err.Error())
@@ -129,7 +149,7 @@ func (h *host) start(files []*os.File, env ...string) {
 	check(h.t, err)
 	defer console.Close()
 	h.cmd = exec.Command("/proc/self/exe")
-	h.cmd.Env, h.cmd.ExtraFiles = env, files
+	h.cmd.Env, h.cmd.ExtraFiles = append(env, counted+"="+flag.Lookup("test.gocoverdir").Value.String()), files
 	h.cmd.Stdout, h.cmd.Stderr = console, console
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
 	gids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
@@ -272,6 +292,9 @@ func (h *host) off() {
 	h.t.Helper()
 	go io.Copy(io.Discard, h.line)
 	h.cmd.Wait()
+	if testing.CoverMode() != "" && h.cmd.ProcessState.Success() {
+		return
+	}
 	if ws := h.cmd.ProcessState.Sys().(syscall.WaitStatus); !ws.Signaled() || ws.Signal() != syscall.SIGHUP {
 		h.t.Errorf("the guest ended by %v", h.cmd.ProcessState)
 	}

@@ -190,6 +190,7 @@ func TestBadHost(t *testing.T) {
 		"answer":  func(h *host) { h.line.WriteString("what\n") },
 		"endless": func(h *host) { h.line.WriteString(strings.Repeat("x", 200)) },
 		"gone":    func(h *host) { h.line.Close() },
+		"mute":    func(h *host) { h.hello(true); h.line.Close() },
 		"no job":  func(h *host) { h.hello(true); h.in.Frame(wire.Stdin, nil) },
 		"damaged": func(h *host) { h.hello(false); h.in.Frame(wire.Start, []byte("job")) },
 		"hangs up": func(h *host) {

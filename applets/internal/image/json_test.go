@@ -1,9 +1,15 @@
 package image
 
 import (
+	"bytes"
 	"encoding/json"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/ctbox/ctbox/applets/internal/fuzztest"
 )
 
 // What is kept: the order of names, the text of numbers and strings.
@@ -50,6 +56,7 @@ func TestParseErrors(t *testing.T) {
 		"\"\xc3\x28\"":              `byte 1: is not UTF-8`,
 		"\"\xed\xa0\x80\"":          `byte 1: is not UTF-8`,
 		"\"\n\"":                    `byte 1: control character '\n' in a string`,
+		`{"abc`:                     `byte 5: ends inside a string`,
 		`"abc`:                      `byte 4: ends inside a string`,
 		`"abc\`:                     `byte 5: unknown escape in a string`,
 		deep:                        `byte 1000: nested deeper than 1000`,
@@ -84,32 +91,113 @@ func TestIndented(t *testing.T) {
 	}
 }
 
-// Whatever parse takes encoding/json takes too, and what is written parses to the same text.
+// What parse takes is what encoding/json takes, with the same values and the same text, less what parse says that it refuses (J01 to J08).
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{`{"a":[1,"\ud83d\ude00",null]}`, `"\u0000"`, `1e400`, `[[],{}]`, `{"a":1,"a":2}`, "\"\xff\""} {
+	for _, s := range []string{
+		`{"a":[1,"\ud83d\ude00",null]}`, `"\u0000"`, `1e400`, `[[],{}]`, `{"a":1,"a":2}`, "\"\xff\"",
+		"", "{", "\xef\xbb\xbf{}", "\xff\xfe{\x00}\x00", "null", "[]", `"x"`, `{"a":1,"\u0061":2}`, `12345678901234567890123`, `1.10`, `-0`, `01`, `1.`, `+1`, `.5`, `1e`,
+		`"\ud800"`, `"\udc00\ud800"`, `"\ud800\u0041"`, `"\uD83D\uDE00"`, `"\x"`, "\"\t\"", `{"a":1,}`, `[1,]`, `{} {}`, "\v{}", "\u2028{}", `{"a" :\r\n\t1 }`,
+		strings.Repeat("[", 1001) + strings.Repeat("]", 1001), strings.Repeat(`{"a":`, 1000) + "1" + strings.Repeat("}", 1000), "tru", "nulll", "NaN",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		n, err := parse(in)
+		var n *node
+		var err error
+		fuzztest.Bounded(t, len(in), 64<<10, 512, func() { n, err = parse(in) })
 		if err != nil {
+			if json.Valid(in) && !isStricter(in) {
+				t.Fatalf("%q: %v, but it is JSON", in, err)
+			}
 			return
 		}
 		if !json.Valid(in) {
 			t.Fatalf("%q is not JSON", in)
 		}
-		for _, text := range [][]byte{n.compact(), n.indented()} {
-			again, err := parse(text)
-			if err != nil || string(again.compact()) != string(n.compact()) {
-				t.Fatalf("%q became %q: %v", in, text, err)
-			}
+		var plain bytes.Buffer
+		if json.Compact(&plain, in); !bytes.Equal(plain.Bytes(), n.compact()) {
+			t.Fatalf("%q became %q, not %q", in, n.compact(), plain.Bytes())
 		}
-		if n.kind == '"' {
-			var s string
-			if err := json.Unmarshal(in, &s); err != nil || s != n.str || quote(n.str) == "" {
-				t.Fatalf("%q is %q, not %q", in, s, n.str)
-			}
+		again, err := parse(n.indented())
+		if err != nil || string(again.compact()) != string(n.compact()) {
+			t.Fatalf("%q became %q: %v", in, n.indented(), err)
+		}
+		var want any
+		d := json.NewDecoder(bytes.NewReader(in))
+		d.UseNumber()
+		if err := d.Decode(&want); err != nil || !reflect.DeepEqual(n.plain(), want) {
+			t.Fatalf("%q is %v, not %v (%v)", in, n.plain(), want, err)
 		}
 	})
+}
+
+// plain is what encoding/json makes of n.
+func (n *node) plain() any {
+	switch n.kind {
+	case '{':
+		all := map[string]any{}
+		for _, m := range n.members {
+			all[m.key] = m.value.plain()
+		}
+		return all
+	case '[':
+		all := []any{}
+		for _, item := range n.items {
+			all = append(all, item.plain())
+		}
+		return all
+	case '"':
+		return n.str
+	case '0':
+		return json.Number(n.text)
+	}
+	return map[string]any{"true": true, "false": false, "null": nil}[n.text]
+}
+
+// isStricter tells what is refused of JSON, by other means: bytes and halves of surrogates that are no text, names that are
+// there twice, and nesting without end.
+func isStricter(in []byte) bool {
+	type level struct {
+		names map[string]bool // nil in an array
+		name  bool            // comes next
+	}
+	if !utf8.Valid(in) || bytes.HasPrefix(in, []byte("\xef\xbb\xbf")) {
+		return true
+	}
+	half := regexp.MustCompile(`(?i)\\ud[89a-f]`) // whole pairs are rare enough
+	var levels []level
+	for d := json.NewDecoder(bytes.NewReader(in)); ; {
+		token, err := d.Token()
+		if err != nil {
+			return half.Match(in)
+		}
+		top := len(levels) - 1
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			if top >= 0 {
+				levels[top].name = levels[top].names != nil
+			}
+			next := level{}
+			if token == json.Delim('{') {
+				next = level{map[string]bool{}, true}
+			}
+			if levels = append(levels, next); len(levels) > maxDepth {
+				return true
+			}
+		case json.Delim('}'), json.Delim(']'):
+			levels = levels[:top]
+		default:
+			if top < 0 || levels[top].names == nil {
+				continue
+			}
+			if name := levels[top].name; name && levels[top].names[token.(string)] {
+				return true
+			} else if name {
+				levels[top].names[token.(string)] = true
+			}
+			levels[top].name = !levels[top].name
+		}
+	}
 }
 
 // What quote writes is read as what it was given, if that is Unicode at all.

@@ -89,8 +89,8 @@ func (l *layer) unchanged(fi fs.FileInfo) error {
 
 // sniff finds how the layer's file is compressed.
 func (l *layer) sniff() error {
-	return l.read(func(f *io.SectionReader) error {
-		r, method, err := compress.NewReader(f)
+	return l.read(func(f *os.File) error {
+		r, method, err := compress.NewReader(io.NewSectionReader(f, 0, l.size))
 		if err != nil {
 			return l.errorf(err)
 		}
@@ -118,8 +118,9 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 	if l.spool != nil {
 		return l.copySpool(w)
 	}
-	return l.read(func(f *io.SectionReader) error {
-		src := newCopier(w, l.progress.Reader(f))
+	return l.read(func(f *os.File) error {
+		all := l.all(f)
+		src := newCopier(w, all)
 		defer src.stop()
 		plain, tar := src.hash, io.Reader(src)
 		if l.method != "none" {
@@ -137,14 +138,23 @@ func (l *layer) copy(w io.Writer, verify bool) error {
 		if err := drain(src); err != nil {
 			return err
 		}
+		if all.N > 0 {
+			return l.errorf(io.ErrUnexpectedEOF)
+		}
 		return l.found(digest(src.hash), digest(plain))
 	})
 }
 
+// all reads as many bytes of the layer's file as there were when it was first seen.
+func (l *layer) all(f *os.File) *io.LimitedReader {
+	return &io.LimitedReader{R: l.progress.Reader(io.NewSectionReader(f, 0, l.size)), N: l.size}
+}
+
 // convert writes the layer's blob to spool at offset at, compressed as b says.
 func (l *layer) convert(spool *os.File, at int64, b *build) error {
-	return l.read(func(f *io.SectionReader) error {
-		r, _, err := compress.NewReader(l.progress.Reader(f))
+	return l.read(func(f *os.File) error {
+		all := l.all(f)
+		r, _, err := compress.NewReader(all)
 		if err != nil {
 			return l.errorf(err)
 		}
@@ -156,6 +166,9 @@ func (l *layer) convert(spool *os.File, at int64, b *build) error {
 		}
 		z.Reuse(&b.Reuse.known)
 		err = l.readTar(io.TeeReader(r, io.MultiWriter(z, plain)), f, b.Verify)
+		if err == nil && l.method == "none" && all.N > 0 {
+			err = l.errorf(io.ErrUnexpectedEOF)
+		}
 		if e := z.Close(); err == nil && e != nil {
 			err = fmt.Errorf("temporary file: %w", e)
 		}
@@ -170,8 +183,9 @@ func (l *layer) convert(spool *os.File, at int64, b *build) error {
 	})
 }
 
-// read opens the layer's file for use, and prefers "changed" to whatever error follows from a change.
-func (l *layer) read(use func(*io.SectionReader) error) (err error) {
+// read opens the layer's file for use, and prefers "changed" to whatever error follows from a change. If its inode changes
+// meanwhile, its content can have, too, and its time of modification been set back.
+func (l *layer) read(use func(*os.File) error) (err error) {
 	f := l.file
 	if f == nil {
 		if f, err = l.open(); err != nil {
@@ -179,10 +193,14 @@ func (l *layer) read(use func(*io.SectionReader) error) (err error) {
 		}
 		defer f.Close()
 	}
-	err = use(io.NewSectionReader(f, 0, l.info.Size()))
+	before := changed(f)
+	err = use(f)
 	fi, e := f.Stat()
 	if e == nil {
 		e = l.unchanged(fi)
+	}
+	if e == nil && err == nil && changed(f) != before {
+		e = l.again(f)
 	}
 	if e != nil {
 		return e
@@ -190,8 +208,29 @@ func (l *layer) read(use func(*io.SectionReader) error) (err error) {
 	return err
 }
 
+// changed is the time of the last change of a file's inode.
+func changed(f *os.File) unix.Timespec {
+	var st unix.Stat_t
+	unix.Fstat(int(f.Fd()), &st) // if that fails, asking for the time of modification does
+	return st.Ctim
+}
+
+// again reports an error if a second look at the layer's file does not find what is known of it.
+func (l *layer) again(f *os.File) error {
+	r, _, err := compress.NewReader(io.NewSectionReader(f, 0, l.info.Size()))
+	if err != nil {
+		return l.errorf(err)
+	}
+	defer r.Close()
+	plain := sha256.New()
+	if err := drain(io.TeeReader(r, plain)); err != nil {
+		return l.errorf(err)
+	}
+	return l.found(l.digest, digest(plain))
+}
+
 // readTar reads a layer's plain tar to the end; f is its file.
-func (l *layer) readTar(tar io.Reader, f io.ReaderAt, verify bool) error {
+func (l *layer) readTar(tar io.Reader, f *os.File, verify bool) error {
 	var err error
 	if verify {
 		err = lint(tar, func() (io.Reader, error) {

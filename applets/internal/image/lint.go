@@ -106,7 +106,7 @@ type entry struct {
 	raw          string // its name as it stands there
 	name         string // without "./" and the slash at the end
 	key          string // name, or the name that this whiteout deletes
-	deleted      bool
+	deleted      bool   // it is a whiteout, also an opaque one
 	kind         byte
 	target       string
 	major, minor uint32
@@ -117,8 +117,11 @@ func newEntry(h *tarball.Header) *entry {
 	e.name = canonical(e.raw)
 	e.key = e.name
 	dir, base := path.Split(e.name)
-	if rest, ok := strings.CutPrefix(base, whiteout); ok && base != opaque {
-		e.key, e.deleted = dir+rest, true
+	if rest, ok := strings.CutPrefix(base, whiteout); ok {
+		e.deleted = true
+		if base != opaque {
+			e.key = dir + rest
+		}
 	}
 	return e
 }
@@ -220,7 +223,7 @@ func (c *orderCheck) add(e *entry) error {
 		}
 		c.files = c.files[:len(c.files)-1]
 	}
-	if !e.isDir() && path.Base(e.name) != opaque {
+	if !e.isDir() {
 		c.files = append(c.files, e.key)
 	}
 	return nil
@@ -244,7 +247,7 @@ func (c *linkCheck) add(e *entry) error {
 		return e.errorf("hard link to %q, which is not before it in this layer", e.target)
 	}
 	key := maphash.String(c.seed, e.name)
-	if _, ok := c.wanted[key]; ok && e.kind != tarball.Directory {
+	if _, ok := c.wanted[key]; ok && e.kind != tarball.Directory && !e.deleted {
 		c.wanted[key] = true
 	}
 	return nil
@@ -267,7 +270,7 @@ type nameCheck struct {
 }
 
 func (c *nameCheck) add(e *entry) error {
-	if e.name == "." || path.Base(e.name) == opaque {
+	if e.name == "." {
 		return nil
 	}
 	key, as := maphash.String(c.seed, e.key), asOther

@@ -3,14 +3,14 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
-
-var seed = maphash.MakeSeed()
 
 // pack makes a tar of entries: "dir/", "file", "link -> target" (symbolic), "link => target" (hard),
 // "name =type" for any other type.
@@ -24,6 +24,8 @@ func pack(t testing.TB, entries ...string) []byte {
 			h = &tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target}
 		} else if name, target, ok := strings.Cut(e, " => "); ok {
 			h = &tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: target}
+		} else if name, ok := strings.CutSuffix(e, " =g"); ok {
+			h = &tar.Header{Name: name, Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "0123"}}
 		} else if name, kind, ok := strings.Cut(e, " ="); ok {
 			h = &tar.Header{Name: name, Typeflag: kind[0], Devmajor: 1, Devminor: 3}
 			if kind == "3zero" {
@@ -65,6 +67,9 @@ func TestLint(t *testing.T) {
 		{"", "etc/|etc/.wh.motd|etc/passwd"},
 		{"", "etc/|etc/.wh..wh..opq|etc/passwd"},
 		{"", "x -> /etc/passwd|y -> ../../z"},
+		{"", "pax_global_header =g|a|b"}, // as git-archive(1) writes
+		{"", "pax_global_header =g|b|a"},
+		{"", "b|./|a|.wh..wh..opq"},
 		{`"/a": absolute name`, "/a"},
 		{`"../a": ".." in the name`, "../a"},
 		{`"a/../b": ".." in the name`, "a/../b"},
@@ -92,6 +97,10 @@ func TestLint(t *testing.T) {
 		{`"a/b/c": is below "a/b", which is not a directory`, "a/|a/.wh.b|a/b/c"},
 		{`".wh.": deletes no name`, ".wh."},
 		{`"a/.wh...": deletes no name`, "a/.wh..."},
+		{`"a/.wh..wh..opq": is there twice`, "b|a/.wh..wh..opq|a/.wh..wh..opq"},
+		{`"a/.wh..wh..opq": is below "a", which is not a directory`, "b|a|a/.wh..wh..opq"},
+		{`"a/.wh..wh..opq/x": is below "a/.wh..wh..opq", which is not a directory`, "a/.wh..wh..opq/|a/.wh..wh..opq/x"},
+		{`"b": hard link to ".wh.a", which is not before it in this layer`, ".wh.a|b => .wh.a"},
 		{`"null": character device 0:0, which deletes the name in an engine`, "null =3zero"},
 		{`"a": entry of unknown type '7'`, "a =7"},
 		{"", "b|" + strings.Repeat("a/", 2047) + "a"},
@@ -140,6 +149,30 @@ func TestLintCut(t *testing.T) {
 	}
 }
 
+// TestLintGlobal: what engines ignore, and other readers do not.
+func TestLintGlobal(t *testing.T) {
+	for want, records := range map[string]map[string]string{
+		"<nil>": {"comment": "of git archive"},
+		`global header with "path", which engines ignore`: {"comment": "x", "path": "../x"},
+	} {
+		if got := fmt.Sprint(lintBytes(global(t, records))); got != want {
+			t.Errorf("%q: %s", records, got)
+		}
+	}
+}
+
+// TestLintSparse: a file has one name and one size for all readers.
+func TestLintSparse(t *testing.T) {
+	for _, record := range []string{"GNU.sparse.name=../evil", "GNU.sparse.size=9", "GNU.sparse.realsize=9", "GNU.sparse.name=a", "GNU.sparse.size=1"} {
+		text := paxRecord(record)
+		b := slices.Concat(header("x", int64(len(text)), 0), pad([]byte(text)), pack(t, "a"))
+		b[156] = 'x'
+		if got := fmt.Sprint(lintBytes(sealed(b))); got != "bad map of a sparse file before byte 1536" {
+			t.Errorf("%s: %s", record, got)
+		}
+	}
+}
+
 func TestLintBroken(t *testing.T) {
 	whole := pack(t, "a", "b")
 	for want, change := range map[string]func([]byte) []byte{
@@ -155,31 +188,33 @@ func TestLintBroken(t *testing.T) {
 	}
 }
 
-// A name list in order and the same out of order must get the same verdict, but for wording.
-func FuzzLint(f *testing.F) {
-	f.Add(pack(f, "a/", "a/b", "c => a/b", "d -> a"))
-	f.Add(pack(f, "b", "a", "a/x"))
-	f.Add(pack(f, "a/.wh.b", "a/b/c"))
-	f.Add(make([]byte, 1024))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		err := lintBytes(b)
-		ordered, names := &orderCheck{}, &nameCheck{seen: map[uint64]use{}, seed: seed}
-		var one, other error
-		if scan(bytes.NewReader(b), func(e *entry) error {
-			if err := e.check(); err != nil {
-				return err
-			}
-			if one == nil && other == nil {
-				one, other = ordered.add(e), names.add(e)
-			}
-			return nil
-		}) == nil && !ordered.broken && (one == nil) != (other == nil) {
-			t.Fatalf("in order: %v; in any order: %v", one, other)
+func TestLintEmptyName(t *testing.T) {
+	for _, err := range lintTwice(pack(t, "b", "a", "")) {
+		if err == nil || err.Error() != `"": empty name` {
+			t.Error(err)
 		}
-		if err == nil && (one != nil || other != nil) {
-			t.Fatalf("no error, but %v, %v", one, other)
+	}
+}
+
+// A layer that cannot be read is no damaged layer, wherever that happens and in whichever reading.
+func TestLintUnreadable(t *testing.T) {
+	defer func(most int) { mostKept = most }(mostKept)
+	mostKept = 1
+	whole, broken := pack(t, "z", "a", "b/", "c"), errors.New("broken")
+	for n := 0; n < len(whole); n += 200 {
+		rest := func() io.Reader { return io.MultiReader(bytes.NewReader(whole[:n]), iotest.ErrReader(broken)) }
+		if err := lint(rest(), nil); !errors.Is(err, broken) {
+			t.Fatalf("after %d bytes: %v", n, err)
 		}
-	})
+		// The second reading ends where the archive does.
+		err := lint(bytes.NewReader(whole), func() (io.Reader, error) { return rest(), nil })
+		if !errors.Is(err, broken) && n < len(whole)-endOfTar {
+			t.Fatalf("after %d bytes, again: %v", n, err)
+		}
+	}
+	if err := lint(bytes.NewReader(whole), func() (io.Reader, error) { return nil, broken }); err != broken {
+		t.Error(err)
+	}
 }
 
 // BenchmarkLint reads a layer of a thousand files.

@@ -25,7 +25,11 @@ func WriteDir(dir string, o Options) (d Digests, err error) {
 	}
 	defer done()
 	blobs := filepath.Join(dir, blobDir)
-	if err = os.MkdirAll(blobs, 0o777); err != nil {
+	// Not MkdirAll, which would make dir again after a signal took it away.
+	if err = os.Mkdir(filepath.Dir(blobs), 0o777); err == nil {
+		err = os.Mkdir(blobs, 0o777)
+	}
+	if err != nil {
 		return d, err
 	}
 	var copies []func() error

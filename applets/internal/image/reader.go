@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ctbox/ctbox/applets/internal/compress"
+	"github.com/ctbox/ctbox/applets/internal/output"
 	"github.com/ctbox/ctbox/applets/internal/tarball"
 )
 
@@ -82,7 +83,7 @@ func openFrom(r io.Reader, describe func(*Archive) error) (*Archive, error) {
 		return nil, err
 	}
 	defer z.Close()
-	spool, err := tempFile("")
+	spool, err := output.Unnamed("")
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +144,7 @@ func (a *Archive) scan() error {
 		switch {
 		case err == io.EOF && len(a.files) > 0:
 			return nil
-		case err == io.EOF || err != nil && t.Offset() == 0:
+		case err == io.EOF, err == tarball.ErrEmpty:
 			return errors.New("is empty, not an image archive")
 		case err != nil:
 			return err

@@ -2,6 +2,8 @@ package image
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -10,8 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/applets/internal/compress"
+	"github.com/ctbox/ctbox/applets/internal/fuzztest"
 )
 
 // tarOf packs names and contents, which alternate, as an archive.
@@ -130,7 +135,27 @@ func TestOpenSaved(t *testing.T) {
 
 func TestOpenErrors(t *testing.T) {
 	b, _ := toPipe(t, options(t, pack(t, "a")))
+	blob := func(text string) string { return blobDir + hex(digestOf([]byte(text))) }
+	index := func(digest string) string { return `{"manifests":[{"digest":"` + digest + `"}]}` }
+	sparse := tarOf("PaxHeaders/x", "22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n25 GNU.sparse.realsize=9\n", "manifest.json", "0\n"+strings.Repeat("\x00", blockSize-2)) // a map of no parts
+	sparse[156] = 'x'
+	setChecksum(sparse)
 	for want, in := range map[string][]byte{
+		`"manifest.json" is a sparse file`:                       sparse,
+		`"manifest.json": too many links`:                        pack(t, "manifest.json -> manifest.json"),
+		`"index.json": too many links`:                           pack(t, "index.json => index.json"),
+		`"manifest.json": invalid character 'x'`:                 pack(t, "x", "manifest.json => x"),
+		`"dev/null" has no place in an image archive`:            pack(t, "dev/null =3"),
+		"bad header at byte 1024":                         append(pack(t, "a")[:2*blockSize], bytes.Repeat([]byte("x"), 2*blockSize)...),
+		"more than 100000 entries, not an image archive":         bytes.Repeat(header("a", 0, 0), maxEntries+1),
+		`"manifest.json" is larger than`:                         tarOf("manifest.json", strings.Repeat(" ", maxJSON+1)),
+		`"index.json": unexpected end of JSON input`:             tarOf("index.json", "["),
+		"holds 3 images, not one":                                tarOf("index.json", `{"manifests":[{"digest":"a"},{"digest":"b"},{"digest":"c"}]}`),
+		blob("x") + `" does not have the digest`:                 tarOf("index.json", index(digestOf([]byte("x"))), blob("x"), "y"),
+		blob("[") + `": unexpected end of JSON input`:            tarOf("index.json", index(digestOf([]byte("["))), blob("["), "["),
+		"holds an index of several platforms, not one image":     tarOf("index.json", index(digestOf([]byte("{}"))), blob("{}"), "{}"),
+		`"c": unexpected end of JSON input`:                      tarOf("manifest.json", `[{"Config":"c"}]`, "c", "["),
+		`"l" is not in the archive`:                              tarOf("manifest.json", `[{"Config":"c","Layers":["l"]}]`, "c", `{"rootfs":{"diff_ids":["1"]}}`),
 		"is empty, not an image archive":                         nil,
 		"is not a tar archive":                                   bytes.Repeat([]byte("x"), 2048),
 		"truncated after byte ":                                  b[:len(b)-endOfTar-100],
@@ -153,28 +178,203 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-// Any bytes give an error or an archive that can be written whole and read again.
+// setChecksum is for a header that was changed.
+func setChecksum(b []byte) {
+	sum := 8 * int(' ')
+	for i, c := range b[:blockSize] {
+		if i < 148 || i >= 156 {
+			sum += int(c)
+		}
+	}
+	copy(b[148:156], fmt.Sprintf("%06o\x00 ", sum))
+}
+
+// The layout beside manifest.json may be of another image, as some writers have it: then no manifest is known.
+func TestOpenOtherIndex(t *testing.T) {
+	b, _ := toPipe(t, options(t, pack(t, "a")))
+	saved := tarOf("manifest.json", `[{"Config":"c.json"}]`, "c.json", "{}")
+	a, err := Open(bytes.NewReader(append(b[:len(b)-endOfTar:len(b)-endOfTar], saved...)))
+	if err != nil || a.Manifest != "" || a.Config != digestOf([]byte("{}")) {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// unreadable is a file of which a part cannot be read.
+type unreadable struct {
+	io.ReaderAt
+	from, to int64
+}
+
+func (u unreadable) ReadAt(p []byte, at int64) (int, error) {
+	if at < u.to && at+int64(len(p)) > u.from {
+		return 0, unix.EIO
+	}
+	return u.ReaderAt.ReadAt(p, at)
+}
+
+func TestOpenUnreadable(t *testing.T) {
+	r := unreadable{bytes.NewReader(tarOf("manifest.json", "[{}]")), blockSize, blockSize + 1}
+	if _, err := Open(r); !errors.Is(err, unix.EIO) {
+		t.Error(err)
+	}
+}
+
+// An engine that ends while it is sent an image is an error, wherever it does.
+func TestWriteWithoutReader(t *testing.T) {
+	b, _ := toPipe(t, options(t, layers(t)...))
+	a, err := Open(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for have := range 5 {
+		var whole bytes.Buffer
+		if err := a.WriteWithout(&whole, have); err != nil {
+			t.Fatal(err)
+		}
+		for n := range whole.Len() / blockSize {
+			if err := a.WriteWithout(&limited{int64(n) * blockSize}, have); err != unix.ENOSPC {
+				t.Errorf("have %d, room for %d blocks: %v", have, n, err)
+			}
+		}
+	}
+}
+
+// So is an image that changes meanwhile.
+func TestWriteWithoutEnd(t *testing.T) {
+	b, _ := toPipe(t, options(t, layers(t)...))
+	path := oldImage(t, b)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	a, err := Open(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, blockSize); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.WriteWithout(io.Discard, 1); err == nil || err.Error() != "changed while it was read" {
+		t.Error(err)
+	}
+}
+
+func TestOpenFromNoRoom(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "absent"))
+	if _, err := OpenFrom(strings.NewReader("x")); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "/absent: ") {
+		t.Error(err)
+	}
+}
+
+// savedImages are archives of one image as other tools write them, and as somebody would who wants to break something.
+func savedImages(t testing.TB) [][]byte {
+	o := options(t, pack(t, "a"), pack(t))
+	hybrid, d := toPipe(t, o)
+	config := `{"os":"linux","rootfs":{"diff_ids":["1"]}}`
+	saved := tarOf("c", config, "l", "", "manifest.json", `[{"Config":"c","Layers":["l"]}]`)
+	manifest := `{"config":{"digest":"` + digestOf([]byte(config)) + `"},"layers":[{"digest":"` + digestOf([]byte("l")) + `"}]}`
+	blob := func(s string) string { return blobDir + hex(digestOf([]byte(s))) }
+	index := `{"manifests":[{"digest":"` + digestOf([]byte(manifest)) + `","annotations":{"` + nameAnnotation + `":"x:y"}}]}`
+	link := func(name, target string, kind byte) []byte {
+		b, err := archive.AppendTarHeader(nil, &archive.TarEntry{Name: []byte(name), Target: []byte(target), Kind: kind})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	all := [][]byte{
+		hybrid, saved, bytes.Replace(hybrid, []byte(d.Config[7:]), []byte(d.Manifest[7:]), 1),
+		tarOf("oci-layout", `{"imageLayoutVersion":"1.0.0"}`, "index.json", index, blob(manifest), manifest, blob(config), config, blob("l"), "l"),
+		slices.Concat(link("manifest.json", "manifest.json", '2'), saved), slices.Concat(saved[:len(saved)-endOfTar], link("l", "l", '1'), make([]byte, endOfTar)),
+		slices.Concat(link("l", "../../../etc/passwd", '2'), saved), slices.Concat(link("b", "c", '2'), link("c", "b", '2'), saved),
+		tarOf("aa/VERSION", "1.0", "aa/json", "{}"), tarOf("manifest.json", `[{"Config":"manifest.json","Layers":["manifest.json"],"RepoTags":["\u001b[2J"]}]`),
+		tarOf("manifest.json", `[{"Config":"c","Layers":["l","l"]}]`, "c", `{"rootfs":{"diff_ids":["1","1"]}}`, "l", "x", "l", "twice"),
+		tarOf("manifest.json", strings.Repeat("[", 20000)), tarOf("manifest.json", "["+strings.Repeat("{},", 5000)+"{}]"), saved[:len(saved)-endOfTar-1],
+	}
+	for _, b := range all[:4] {
+		for _, method := range []string{"gzip", "zstd"} {
+			var z bytes.Buffer
+			if err := compress.To(&z, method, 0, func(w io.Writer) error { _, err := w.Write(b); return err }); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, z.Bytes())
+		}
+	}
+	return all
+}
+
+// Any bytes, compressed or not, give an error or an archive that can be written whole and read again. Without the layers that an
+// engine has, it is an archive of the same image still.
 func FuzzOpen(f *testing.F) {
-	b, _ := toPipe(f, options(f, pack(f, "a"), pack(f)))
-	f.Add(b)
-	f.Add(tarOf("c", `{"rootfs":{"diff_ids":["1"]}}`, "l", "", "manifest.json", `[{"Config":"c","Layers":["l"]}]`))
+	for _, b := range savedImages(f) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		a, err := Open(bytes.NewReader(in))
+		var plain bytes.Buffer
+		if z, method, err := compress.NewReader(bytes.NewReader(in)); err == nil && method != "none" {
+			if _, err := io.Copy(&plain, io.LimitReader(z, 1<<20)); err != nil {
+				return
+			}
+			in = plain.Bytes()
+		}
+		in = sealed(in)
+		var a *Archive
+		var err error
+		// 16 MiB is the largest JSON text, 100 is a lot of empty JSON objects.
+		fuzztest.Bounded(t, len(in), 17<<20, 200, func() { a, err = Open(bytes.NewReader(in)) })
 		if err != nil {
 			return
 		}
-		var out bytes.Buffer
-		if err := a.WriteWithout(&out, 0); err != nil {
+		names, err := listed(in)
+		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := Open(bytes.NewReader(out.Bytes()))
-		if err != nil || again.Config != a.Config || !slices.Equal(again.DiffIDs, a.DiffIDs) {
-			t.Fatalf("%v", err)
-		}
-		if err := a.WriteWithout(io.Discard, len(a.DiffIDs)); err != nil {
-			t.Fatal(err)
+		for have := range len(a.DiffIDs) + 1 {
+			var out bytes.Buffer
+			if err := a.WriteWithout(&out, have); err != nil {
+				t.Fatal(err)
+			}
+			left, err := listed(out.Bytes())
+			if err != nil || len(left) > len(names) || have == 0 && !slices.Equal(left, names) {
+				t.Fatalf("%q became %q: %v", names, left, err)
+			}
+			again, err := Open(bytes.NewReader(out.Bytes()))
+			if have == 0 && (err != nil || again.Config != a.Config || again.Manifest != a.Manifest || !slices.Equal(again.DiffIDs, a.DiffIDs)) {
+				t.Fatalf("%+v, %v", again, err)
+			}
 		}
 	})
+}
+
+// brokenAt cannot be read from an offset on.
+type brokenAt struct {
+	*bytes.Reader
+	off int64
+}
+
+func (b brokenAt) ReadAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > b.off {
+		return 0, unix.EIO
+	}
+	return b.Reader.ReadAt(p, off)
+}
+
+// What cannot be read is not what is badly made.
+func TestOpenReadError(t *testing.T) {
+	b := tarOf("a", "b", "c", "d")
+	b = b[:len(b)-endOfTar]
+	for _, off := range []int64{0, blockSize, int64(len(b)) - 1} {
+		if _, err := Open(brokenAt{bytes.NewReader(b), off}); !errors.Is(err, unix.EIO) {
+			t.Errorf("from %d: %v", off, err)
+		}
+	}
+}
+
+// listed are the names in a tar.
+func listed(b []byte) (names []string, err error) {
+	err = scan(bytes.NewReader(b), func(e *entry) error { names = append(names, e.raw); return nil })
+	return names, err
 }
 
 // Offsets must not overflow.

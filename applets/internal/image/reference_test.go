@@ -114,6 +114,7 @@ func TestFamiliar(t *testing.T) {
 		"h.example/hello":  "h.example/hello",
 		"library/a/b":      "library/a/b",
 		"localhost/x:tag1": "localhost/x",
+		"docker.io/a.b/c":  "docker.io/a.b/c", // "a.b/c" would be of another registry
 	} {
 		ref, err := ParseReference(in)
 		if err != nil || ref.Familiar() != want {

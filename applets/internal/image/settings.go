@@ -39,16 +39,10 @@ func ReadTemplate(path string) (*Template, error) {
 	return t, nil
 }
 
-// lastSecond is the end of the year 9999, beyond which RFC 3339 has no times.
-const lastSecond = 253402300799
-
 // Epoch is the time that an archive's entries and, unless it is told otherwise, an image bear:
 // SOURCE_DATE_EPOCH, or else 1970.
 func Epoch() (time.Time, error) {
 	seconds, _, err := archive.Epoch()
-	if err == nil && seconds > lastSecond {
-		err = errors.New("SOURCE_DATE_EPOCH: beyond the year 9999")
-	}
 	return time.Unix(seconds, 0), err
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ctbox/ctbox/applets/internal/output"
 )
 
 // Write writes the image to w as an archive: Hybrid, V1 or ACI. To a regular file layers are copied in parallel,
@@ -131,30 +133,28 @@ func (b *build) place(f *os.File, base int64, parts func() []part) error {
 
 // placeRest writes headers, small files, padding and the end of the archive, and leaves f's offset there.
 func (b *build) placeRest(f *os.File, at int64, parts []part) error {
-	put := func(text []byte) error {
-		_, err := f.WriteAt(text, at)
+	var err error
+	put := func(text []byte) {
+		if err == nil {
+			_, err = f.WriteAt(text, at)
+		}
 		at += int64(len(text))
-		return err
 	}
 	for _, p := range parts {
 		text := b.header(p)
 		if p.layer == nil {
 			text = pad(append(text, p.data...))
 		}
-		if err := put(text); err != nil {
-			return err
-		}
+		put(text)
 		if p.layer != nil {
 			at += p.size()
-			if err := put(make([]byte, padding(p.size()))); err != nil {
-				return err
-			}
+			put(make([]byte, padding(p.size())))
 		}
 	}
-	if err := put(make([]byte, endOfTar)); err != nil {
-		return err
+	put(make([]byte, endOfTar))
+	if err == nil {
+		_, err = f.Seek(at, io.SeekStart)
 	}
-	_, err := f.Seek(at, io.SeekStart)
 	return err
 }
 
@@ -277,7 +277,7 @@ func (b *build) recompress(streamed bool) (done func(), err error) {
 			continue
 		}
 		if spool == nil {
-			if spool, err = tempFile(b.TempDir); err != nil {
+			if spool, err = output.Unnamed(b.TempDir); err != nil {
 				return nil, err
 			}
 			b.Reuse.open()
@@ -305,20 +305,4 @@ func (b *build) sniff(streamed bool) error {
 		}
 	}
 	return nil
-}
-
-// tempFile makes a file that is gone when it is closed, in dir or else where the system has such files.
-func tempFile(dir string) (*os.File, error) {
-	f, err := os.CreateTemp(dir, ".ctbox-")
-	if err != nil && dir != "" {
-		f, err = os.CreateTemp("", "ctbox-")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }

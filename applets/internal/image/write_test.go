@@ -4,12 +4,15 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ctbox/ctbox/applets/internal/compress"
 )
@@ -189,7 +192,67 @@ func TestChangedLayer(t *testing.T) {
 	}
 }
 
+// TestChangedMeanwhile: what is read once only is looked at again if its inode changes meanwhile, and that alone is no error.
+func TestChangedMeanwhile(t *testing.T) {
+	for what, c := range map[string]struct {
+		change func(path string) error
+		want   string
+	}{
+		"rewritten": {func(path string) error {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteAt([]byte("x"), 512)
+			return errors.Join(err, f.Close(), os.Chtimes(path, time.Time{}, time.Unix(5, 5)))
+		}, "changed while it was read"},
+		"chmod": {func(path string) error { return os.Chmod(path, 0o600) }, ""},
+	} {
+		l, err := newLayer(options(t, pack(t, "a")).Layers[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(l.path, time.Time{}, time.Unix(5, 5)); err != nil {
+			t.Fatal(err)
+		}
+		l.info = nil // it is first seen now
+		err = l.read(func(f *os.File) error {
+			plain := sha256.New()
+			_, err := io.Copy(plain, f)
+			l.digest, l.diffID = digest(plain), digest(plain)
+			return errors.Join(err, c.change(l.path))
+		})
+		if err == nil && c.want != "" || err != nil && err.Error() != l.path+": "+c.want {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestShortLayer: a file that ends before it should, by what is said of its size, is no layer, though nobody looks into it.
+func TestShortLayer(t *testing.T) {
+	for _, method := range []string{"none", "gzip"} {
+		o := options(t, pack(t, "a"))
+		o.Verify, o.Compress = false, method
+		b, err := newBuild(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := b.layers[0]
+		l.method = "none"
+		l.size += 512
+		if method == "none" {
+			err = l.copy(io.Discard, false)
+		} else {
+			_, err = b.recompress(true)
+		}
+		if err == nil || err.Error() != l.path+": truncated" {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
 func TestHeader(t *testing.T) {
+	const lastSecond = 253402300799 // of the year 9999, beyond which RFC 3339 has no times
 	for _, c := range []struct {
 		name        string
 		size, mtime int64
@@ -226,5 +289,16 @@ func TestParallel(t *testing.T) {
 	work[0] = func() error { return io.ErrClosedPipe }
 	if err := parallel(work); err != io.ErrClosedPipe {
 		t.Error(err)
+	}
+}
+
+// A directory that a signal took away is not made again.
+func TestWriteDirGone(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "gone")
+	if _, err := WriteDir(gone, options(t, tarOf("a", "b"))); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(gone); err == nil {
+		t.Error("it is there again")
 	}
 }

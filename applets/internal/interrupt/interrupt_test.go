@@ -30,6 +30,24 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// What ends well in spite of a signal has ended well.
+func TestSignalTooLate(t *testing.T) {
+	if signal.Ignored(syscall.SIGTERM) {
+		t.Skip("SIGTERM is ignored")
+	}
+	err := Run(time.Minute, func(ctx context.Context) error {
+		syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		<-ctx.Done()
+		if cause := context.Cause(ctx); cause != (Signal{syscall.SIGTERM}) || cause.Error() != "terminated" {
+			t.Error(cause)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSignals runs this test again as a program that is sent a signal: it has time to undo what it did, and dies of the signal;
 // what is ignored does nothing.
 func TestSignals(t *testing.T) {

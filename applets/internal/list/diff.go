@@ -2,6 +2,7 @@ package list
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -64,11 +65,8 @@ func (d *Diff) Layer() (differ bool, err error) {
 	defer d.held.close()
 	m := newMerge(d.Base, d.New)
 	m.same, m.differ, d.new = d.unchanged, d.differing, m.new.Scanner
-	if err := m.run(); err != nil {
+	if err := cmp.Or(m.run(), errGroups); err != nil {
 		return false, err // the first bad line, which findGroups may have passed over
-	}
-	if errGroups != nil {
-		return false, errGroups
 	}
 	d.tree.Advance(nil, d.drop)
 	return d.wrote, d.flush()

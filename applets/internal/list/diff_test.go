@@ -240,9 +240,12 @@ func TestLayerErrors(t *testing.T) {
 			t.Errorf("%q and %q:\n%v\nwant:\n%s", c.base, c.new, err, c.want)
 		}
 	}
+	long := "./" + strings.Repeat("x", MaxRecord) + " -"
 	for _, c := range []struct{ base, new, want string }{ // both lists are told
 		{"./a", "./b", "<stdin>:1: ./a: no ID\n<stdin>:1: ./b: no ID"},
 		{"./a", "./a", "<stdin>:1: ./a: no ID\n<stdin>:1: ./a: no ID"},
+		{long, long, "<stdin>:1: record is too long\n<stdin>:1: record is too long"},
+		{"./a -\x00" + long, "./a -\x00" + long, "<stdin>:2: record is too long\n<stdin>:2: record is too long"},
 		{"./b -\x00./a -", "./b -\x00./a -", strings.Repeat("\n<stdin>:2: ./a: not in order after ./b: names are sorted with LC_ALL=C sort", 2)[1:]},
 		{"./.wh.b -", "./.wh.b -", strings.Repeat("\n<stdin>:1: ./.wh.b: names that begin \".wh.\" are reserved for deletions in layers", 2)[1:]},
 	} {

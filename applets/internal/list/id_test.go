@@ -45,6 +45,17 @@ func TestIDGood(t *testing.T) {
 	}
 }
 
+func TestTypeName(t *testing.T) {
+	for mode, want := range map[uint32]string{
+		0o100644: "a regular file", 0o120777: "a symbolic link", 0o041777: "a directory", 0o020600: "a character device",
+		0o060600: "a block device", 0o010644: "a FIFO", 0o140755: "a socket", 0o000644: "of unknown type",
+	} {
+		if got := TypeName(mode); got != want {
+			t.Errorf("%07o: %s, want %s", mode, got, want)
+		}
+	}
+}
+
 func TestIDFields(t *testing.T) {
 	var id ID
 	text := "0106755-7-8-" + digestA + "-xattr=" + digestB + "-link=./a%20b"

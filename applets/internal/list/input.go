@@ -16,7 +16,7 @@ type Input struct {
 	null  bool
 	at    io.ReaderAt
 	size  int64
-	still func() error // reports that the file is no longer as long as it was when opened; nil for what is spooled
+	still func() error // reports that the file has changed since it was opened; nil for what is spooled
 	close func() error
 }
 
@@ -46,19 +46,19 @@ func Open(file string, stdin io.Reader, null bool) (*Input, error) {
 
 // direct reads a regular file in place, from where its offset stands.
 func (in *Input) direct(f *os.File) bool {
-	fi, err := f.Stat()
-	if err != nil || !fi.Mode().IsRegular() {
-		return false
-	}
 	start, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
+		return false
+	}
+	fi, err := f.Stat()
+	if err != nil || !fi.Mode().IsRegular() {
 		return false
 	}
 	in.size = max(fi.Size()-start, 0)
 	in.at = io.NewSectionReader(f, start, in.size)
 	in.still = func() error {
 		now, err := f.Stat()
-		if err == nil && now.Size() != fi.Size() {
+		if err == nil && (now.Size() != fi.Size() || !now.ModTime().Equal(fi.ModTime())) {
 			err = errChanged
 		}
 		return err
@@ -127,8 +127,8 @@ func indexLink(text []byte) int {
 
 var errChanged = errors.New("changed while it was read")
 
-// whole fails at the end of a file that has become shorter or longer since it was opened: a list that is still
-// being written lacks names, and would make a layer that deletes them.
+// whole fails at the end of a file that has changed since it was opened: a list that is still being written lacks
+// names, and would make a layer that deletes them.
 type whole struct {
 	r     io.Reader
 	still func() error

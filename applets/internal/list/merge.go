@@ -48,9 +48,7 @@ func (m *merge) pair() error {
 	if err := m.new.parse(); err != nil {
 		return errors.Join(m.base.parse(), err)
 	}
-	if err := m.base.follow(&m.new); err != nil {
-		return err
-	}
+	m.base.follow(&m.new)
 	if err := m.same(&m.new.rec); err != nil {
 		return err
 	}
@@ -139,14 +137,11 @@ func (s *side) parse() error {
 	return nil
 }
 
-// follow does what parse does, for a record that is equal to the other side's parsed one.
-func (s *side) follow(other *side) error {
-	if s.parsed {
-		return nil
+// follow does what parse does, for a record of base that is equal to the parsed one of new. It is in order: what base had
+// before was not after this one of new, or is equal to one that new had before.
+func (s *side) follow(new *side) {
+	if !s.parsed {
+		s.parsed = true
+		s.order.take(new.rec.Name)
 	}
-	s.parsed = true
-	if err := s.order.next(other.rec.Name); err != nil {
-		return s.split.wrap(err)
-	}
-	return nil
 }

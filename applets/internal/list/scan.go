@@ -217,9 +217,12 @@ func (o *order) next(name []byte) error {
 		}
 		return fmt.Errorf("%s: not in order after %s: names are sorted with LC_ALL=C sort", Quote(name), Quote(o.prev))
 	}
-	o.prev, o.begun = append(o.prev[:0], name...), true
+	o.take(name)
 	return nil
 }
+
+// take takes a name that is in order.
+func (o *order) take(name []byte) { o.prev, o.begun = append(o.prev[:0], name...), true }
 
 // Names reads the names that fileids is given: one a line, with or without "./", sorted and unique.
 type Names struct {

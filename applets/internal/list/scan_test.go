@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 const fileID = "0100644-0-0-" + digestA
@@ -118,6 +119,13 @@ func TestScanLongest(t *testing.T) {
 	record := name + " 0100644-4294967294-4294967294-" + digestA + "-xattr=" + digestB + "-link=" + link
 	if got, err := scan(strings.NewReader(record+"\n"+record), false); len(got) != 1 || got[0] != record || !strings.Contains(err.Error(), "duplicate") {
 		t.Errorf("%d records, %.100v", len(got), err)
+	}
+
+	for _, more := range []string{"", "x"} { // than any record has, and all of it is there before it is looked for
+		long := strings.Repeat("x", MaxRecord) + more + "\n"
+		if _, err := scan(strings.NewReader(long), false); errors.Is(err, errRecordLong) != (more != "") {
+			t.Errorf("%d bytes: %.100v", len(long)-1, err)
+		}
 	}
 
 	endless := &counter{r: zeros{}}
@@ -275,14 +283,17 @@ func TestInput(t *testing.T) {
 					if err == io.EOF {
 						break
 					}
-					if err != nil || string(rec.Text) != lines[n] {
-						t.Fatalf("%s: record %d of %d: %v", how, n, size, err)
+					if err != nil || string(rec.Text) != lines[n] || s.Line() != n+1 {
+						t.Fatalf("%s: record %d of %d, line %d: %v", how, n, size, s.Line(), err)
 					}
 					n++
 				}
 				if n != size {
 					t.Errorf("%s: %d records of %d", how, n, size)
 				}
+			}
+			if in.Size() != int64(len(text)) {
+				t.Errorf("%s: %d bytes of %d", how, in.Size(), len(text))
 			}
 			if links, err := in.HasLinks(); links || err != nil {
 				t.Error(how, links, err)
@@ -301,6 +312,10 @@ func TestInputChanges(t *testing.T) {
 		"shrinks":    func(f *os.File) error { return f.Truncate(int64(len(text) / 2)) },
 		"is cut":     func(f *os.File) error { return f.Truncate(int64(len(text)) - 20) },
 		"is emptied": func(f *os.File) error { return f.Truncate(0) },
+		"is replaced in place": func(f *os.File) error {
+			_, err := f.WriteAt([]byte("./A"), 0)
+			return errors.Join(err, os.Chtimes(f.Name(), time.Time{}, time.Unix(5, 0))) // which a clock may not tell so soon
+		},
 	} {
 		file := filepath.Join(t.TempDir(), "list")
 		if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
@@ -338,6 +353,14 @@ func TestInputErrors(t *testing.T) {
 	}
 	if _, err := Open(t.TempDir(), nil, false); err == nil {
 		t.Error("a directory is no list")
+	}
+	closed, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	if _, err := Open("-", closed, false); !errors.Is(err, os.ErrClosed) {
+		t.Error(err)
 	}
 	broken := errors.New("broken")
 	if _, err := Open("-", iotest.ErrReader(broken), false); !errors.Is(err, broken) {

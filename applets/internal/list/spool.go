@@ -3,6 +3,8 @@ package list
 import (
 	"io"
 	"os"
+
+	"github.com/ctbox/ctbox/applets/internal/output"
 )
 
 // spoolMemory is how much of a spool is in memory.
@@ -29,14 +31,11 @@ func (s *spool) Write(p []byte) (int, error) {
 
 func (s *spool) spill() error {
 	if s.file == nil {
-		f, err := os.CreateTemp("", "ctbox-spool-")
+		f, err := output.Unnamed("")
 		if err != nil {
 			return err
 		}
 		s.file = f
-		if err := os.Remove(f.Name()); err != nil {
-			return err
-		}
 	}
 	n, err := s.file.WriteAt(s.mem, s.onDisk)
 	if err != nil {

@@ -8,14 +8,15 @@ import (
 
 const (
 	maxConf  = 64 << 10 // bytes of one file
-	maxConfs = 1000     // files, and directories in them
+	maxConfs = 1000     // files, patterns of them, and directories in them
 )
 
 // A conf is /etc/ld.so.conf and what it includes.
 type conf struct {
 	*tree
-	files []string // that have been read: one that includes itself is read once
-	dirs  []string
+	files    []string // that have been read: one that includes itself is read once
+	dirs     []string
+	patterns int // that have been looked up
 }
 
 // readConf returns the directories that ldconfig(8) would look into, in order. What it cannot read it passes over,
@@ -39,7 +40,9 @@ func (c *conf) file(name string) {
 		case len(words) == 0 || words[0] == "hwcap" || len(c.dirs) >= maxConfs:
 		case words[0] == "include":
 			for _, pattern := range words[1:] {
-				c.include(path.Dir(name), pattern)
+				if c.patterns++; c.patterns <= maxConfs {
+					c.include(path.Dir(name), pattern)
+				}
 			}
 		default:
 			dir, _, _ := strings.Cut(line, "=") // "=libc5" and the like

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/tests/elftest"
 )
 
@@ -83,6 +84,28 @@ func TestConf(t *testing.T) {
 	}
 	want = append(want, "!x: libhidden.so: not found", "!x: libcomment.so: not found")
 	find(t, root.make(t), "x").expect(t, want...)
+}
+
+// However often a hostile tree includes whatever: to list a directory takes time, and there is an end to it.
+func TestConfBounded(t *testing.T) {
+	conf := func(patterns int) []string {
+		var text strings.Builder
+		for i := range patterns {
+			fmt.Fprintf(&text, "include none%d/*\n", i)
+		}
+		root := fixture{"etc/ld.so.conf": text.String() + "include last\n", "etc/last": "/opt\n"}
+		d, err := archive.OpenDir(root.make(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return readConf(&tree{dir: d})
+	}
+	if dirs := conf(maxConfs - 1); len(dirs) != 1 {
+		t.Errorf("few patterns: %q", dirs)
+	}
+	if dirs := conf(maxConfs); len(dirs) != 0 {
+		t.Errorf("many patterns: %q", dirs)
+	}
 }
 
 func TestMusl(t *testing.T) {

@@ -95,23 +95,18 @@ func createDir(path string) (tmp string, lock *os.File, err error) {
 	sweep(path)
 	for {
 		tmp = filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+strconv.FormatInt(1e17+rand.Int64N(8e17), 10))
-		if err := os.Mkdir(tmp, 0o777); errors.Is(err, fs.ErrExist) {
-			continue
-		} else if err != nil {
+		if err := os.Mkdir(tmp, 0o777); err != nil {
 			return "", nil, renamed(err, tmp, path)
 		}
 		lock, err = os.Open(tmp)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // another writer swept it between its making and its lock
-		}
-		if err != nil {
-			return "", nil, errors.Join(err, os.Remove(tmp))
-		}
-		if claim(lock) {
+		if err == nil && claim(lock) {
 			return tmp, lock, nil
 		}
 		lock.Close()
 		os.Remove(tmp)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // else another writer swept it between its making and its lock
+			return "", nil, renamed(err, tmp, path)
+		}
 	}
 }
 

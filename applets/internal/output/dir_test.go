@@ -2,6 +2,7 @@ package output
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -135,4 +136,40 @@ func TestReplaceDirRace(t *testing.T) {
 	}
 	wantNames(t, dir, "x")
 	wantNames(t, path, "mine")
+}
+
+// TestRenamed: errors are about the name that the user gave, in each form that package os has for them.
+func TestRenamed(t *testing.T) {
+	for _, err := range []error{
+		&fs.PathError{Op: "write", Path: "d/.x1/blobs", Err: unix.EIO},
+		&os.LinkError{Op: "rename", Old: "d/.x1/a", New: "d/.x1/blobs", Err: unix.EIO},
+	} {
+		got, ok := renamed(err, "d/.x1", "d/x").(*fs.PathError)
+		if !ok || got.Path != "d/x/blobs" || got.Err != unix.EIO {
+			t.Errorf("%v becomes %v", err, got)
+		}
+	}
+	if err := renamed(unix.EIO, "d/.x1", "d/x"); err != unix.EIO {
+		t.Error(err)
+	}
+}
+
+// A temporary directory that cannot be looked at is not one that has gone: another would not be seen either.
+func TestClaim(t *testing.T) {
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	for name, want := range map[string]bool{dir.Name(): true, "/dev/null/x": true, dir.Name() + "/x": false} {
+		fd, err := unix.Dup(int(dir.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(fd), name)
+		if got := claim(f); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+		f.Close()
+	}
 }

@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// tmpfile is the flag that makes a file without a name (open(2)).
+const tmpfile = unix.O_TMPFILE
+
 // exchange makes each of two directories bear the other's name, in one step where the file system can
 // (renameat2(2)).
 func exchange(a, b string) error {

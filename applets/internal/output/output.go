@@ -169,6 +169,9 @@ func replace(path string, fill func(io.Writer) error) error {
 // renamed makes an error of the temporary file or directory temp, or of a file in it, one of path, the
 // name that the user knows.
 func renamed(err error, temp, path string) error {
+	if e, ok := err.(*os.LinkError); ok {
+		err = &fs.PathError{Op: e.Op, Path: e.New, Err: e.Err}
+	}
 	if e, ok := err.(*fs.PathError); ok {
 		if rest, ok := strings.CutPrefix(e.Path, temp); ok {
 			return &fs.PathError{Op: e.Op, Path: path + rest, Err: e.Err}
@@ -185,6 +188,7 @@ func create(path string) (*renameio.PendingFile, error) {
 		t, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir),
 			renameio.WithPermissions(0o666), renameio.WithExistingPermissions())
 		if err != nil {
+			sweep(path) // renameio leaves a file whose mode it cannot set
 			return nil, &fs.PathError{Op: "create", Path: path, Err: Cause(err)}
 		}
 		if claim(t.File) {
@@ -202,7 +206,7 @@ func claim(temp *os.File) bool {
 		return !errors.Is(err, unix.EWOULDBLOCK) // where a file system has no locks, sweep removes nothing either
 	}
 	_, gone := os.Lstat(temp.Name())
-	return gone == nil
+	return !errors.Is(gone, fs.ErrNotExist) // what cannot be looked at would be made without end
 }
 
 // sweep removes temporary files that killed writers of path left: those whose lock is free.

@@ -63,6 +63,15 @@ func TestStdout(t *testing.T) {
 			t.Errorf("path %q: %q, %v", path, out.String(), err)
 		}
 	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "no terminal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := (Target{Stdout: file, Binary: true}).Write(text("data")); err != nil {
+		t.Errorf("file: %v", err)
+	}
+	wantFile(t, file.Name(), "data")
 }
 
 func TestNewFileAndReplacement(t *testing.T) {

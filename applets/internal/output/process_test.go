@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 // child writes a target as role says: "text", or "hang" half-way, or "nested" with a second target open, or
 // "huge" until the file may grow no more, or "again" one target after the other for ever, likewise "beside" something
-// else that is undone, or "directories".
+// else that is undone, or "directories", or what stops as the signal comes.
 func child(role, path string) {
 	var err error
 	switch role {
@@ -68,6 +68,14 @@ func child(role, path string) {
 		for err == nil {
 			err = ReplaceDir(path, hasMark, fillMany)
 		}
+	case "nameless":
+		stop := removeOnSignal(make(chan string))
+		fmt.Println("ready")
+		for atEnd.TryLock() { // until the signal is there
+			atEnd.Unlock()
+			time.Sleep(time.Millisecond)
+		}
+		stop() // does not return
 	case "after":
 		// A signal after the writing is the program's own business again.
 		got := make(chan os.Signal, 1)
@@ -96,20 +104,29 @@ func start(t *testing.T, role, path string, wrap ...string) *exec.Cmd {
 	t.Helper()
 	args := append(wrap, os.Args[0], path)
 	cmd := exec.Command(args[0], args[1:]...)
+	if err := begin(t, role, cmd); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+// begin is start for a command of any kind. It returns why that cannot be started.
+func begin(t *testing.T, role string, cmd *exec.Cmd) error {
+	t.Helper()
 	cmd.Env = append(os.Environ(), "OUTPUT_TEST_ROLE="+role)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	watchdog := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	t.Cleanup(func() { watchdog.Stop(); cmd.Process.Kill() })
 	if n, _ := io.ReadFull(out, make([]byte, len("ready\n"))); n != len("ready\n") {
 		t.Fatalf("%s: not ready", role)
 	}
-	return cmd
+	return nil
 }
 
 // wantSignal waits for cmd to die of sig.

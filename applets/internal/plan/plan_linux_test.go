@@ -305,6 +305,145 @@ func TestSuccess(t *testing.T) {
 	}
 }
 
+// waitFor waits until a child has ended, and leaves it to be waited for.
+func waitFor(t *testing.T, c *Child) {
+	t.Helper()
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.PIDFD), Events: unix.POLLIN}}, 60_000)
+		if err != unix.EINTR && n != 1 {
+			t.Fatalf("the child does not end: %v", err)
+		} else if n == 1 {
+			return
+		}
+	}
+}
+
+// TestEndsWithin: only a program that has ended by itself, in time, has nothing left to be done.
+func TestEndsWithin(t *testing.T) {
+	for script, want := range map[string]bool{"exit 3": true, "exec sleep 99 # and is killed": false, "exec sleep 100": false} {
+		o := Defaults("/", []string{"/bin/sh", "-c", script}, nil)
+		o.Root = ReadOnly
+		child, err := Start(o)
+		if err != nil {
+			t.Skip("needs user namespaces: ", err)
+		}
+		if strings.HasSuffix(script, "killed") {
+			child.Signal(syscall.SIGKILL)
+		}
+		if script != "exec sleep 100" {
+			waitFor(t, child)
+		}
+		if got := child.endsWithin(1); got != want {
+			t.Errorf("%s: %v", script, got)
+		}
+		child.Signal(syscall.SIGKILL)
+		child.Wait()
+		child.Close()
+	}
+	o := Defaults(t.TempDir(), []string{"/absent"}, nil)
+	if child, err := Start(o); err == nil {
+		waitFor(t, child)
+		if child.endsWithin(1) {
+			t.Error("a program that did not start has ended by itself")
+		}
+		child.Wait()
+		child.Close()
+	}
+}
+
+// TestEarly: a child that began before the command line was read goes on if it is what that says, and ends if it is not.
+func TestEarly(t *testing.T) {
+	for _, same := range []bool{true, false} {
+		o := Defaults("/", []string{"/bin/sh", "-c", "sleep 100"}, nil)
+		o.Root = ReadOnly
+		child, err := Start(o)
+		if err != nil {
+			t.Skip("needs user namespaces: ", err)
+		}
+		early.options, early.child = o, child
+		asked := *o
+		if !same {
+			asked.Hostname = "other"
+		}
+		if got := Early(&asked); (got == child) != same || got != nil && !same {
+			t.Errorf("same %v: %v", same, got)
+		}
+		if Early(&asked) != nil {
+			t.Error("it is there twice")
+		}
+		if same {
+			child.Signal(syscall.SIGKILL)
+			child.Wait()
+			child.Close()
+		} else if err := syscall.Kill(child.PID, 0); err != syscall.ESRCH {
+			t.Errorf("the other child is still there: %v", err)
+		}
+	}
+}
+
+// TestFeed: a program that has the standard input as a pipe reads it all, or some; the file is then where the program has read to.
+func TestFeed(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "in"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const size = 300_000 // more than the pipe holds
+	if _, err := f.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.Open(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	saved, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(saved)
+	defer unix.Dup3(saved, 0, 0)
+	if err := unix.Dup3(int(in.Fd()), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	for script, want := range map[string]int64{
+		"exec cat >/dev/null": size, "dd bs=1 count=10 of=/dev/null 2>/dev/null": 10, "exit": 0, "exec <&-; kill -9 $$": 0,
+	} {
+		if _, err := in.Seek(0, 0); err != nil {
+			t.Fatal(err)
+		}
+		o := Defaults("/", []string{"/bin/sh", "-c", script}, nil)
+		o.Root = ReadOnly
+		child, err := Start(o)
+		if err != nil {
+			t.Skip("needs user namespaces: ", err)
+		}
+		if err := child.Feed(); err != nil {
+			t.Errorf("%s: %v", script, err)
+		}
+		child.Wait()
+		child.Rewind()
+		child.Close()
+		if at, err := in.Seek(0, 1); at != want || err != nil {
+			t.Errorf("%s: the file is at %d, not %d; %v", script, at, want, err)
+		}
+	}
+	// Where there is no program, nothing is read.
+	in.Seek(0, 0)
+	child, err := Start(Defaults(t.TempDir(), []string{"/absent"}, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer child.Close()
+	if err := child.Feed(); err != nil {
+		t.Error(err)
+	}
+	child.Wait()
+	if at, _ := in.Seek(0, 1); at != 0 || child.Failure() == nil {
+		t.Errorf("the file is at %d; %v", at, child.Failure())
+	}
+}
+
 // TestStdFiles: what a program makes of its standard files is undone.
 func TestStdFiles(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "out")

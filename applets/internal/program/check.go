@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 )
 
 const (
@@ -196,6 +197,15 @@ func elf(in tree, f io.ReaderAt, head []byte) error {
 	return nil
 }
 
+// truncated is what is wrong with a program that could not be read to the end of its headers.
+func truncated(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return errTruncated
+}
+
 func byteOrder(head []byte) binary.ByteOrder {
 	if head[5] == 2 {
 		return binary.BigEndian
@@ -228,7 +238,7 @@ func loader(f io.ReaderAt, head []byte, order binary.ByteOrder) (string, error) 
 	entry := make([]byte, max(56, int(size)))
 	for i := range int64(count) {
 		if _, err := f.ReadAt(entry[:size], phoff+i*int64(size)); err != nil {
-			return "", errTruncated
+			return "", truncated(err)
 		}
 		if order.Uint32(entry) != ptInterp {
 			continue
@@ -239,9 +249,10 @@ func loader(f io.ReaderAt, head []byte, order binary.ByteOrder) (string, error) 
 		}
 		path := make([]byte, min(n, 4096)) // PATH_MAX
 		if _, err := f.ReadAt(path, off); err != nil {
-			return "", errTruncated
+			return "", truncated(err)
 		}
-		return string(bytes.TrimRight(path, "\x00")), nil
+		path, _, _ = bytes.Cut(path, []byte{0})
+		return string(path), nil
 	}
 	return "", nil
 }

@@ -2,11 +2,17 @@ package program
 
 import (
 	"bytes"
+	goelf "debug/elf"
 	"encoding/binary"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/ctbox/ctbox/applets/internal/fuzztest"
 )
 
 func write(t testing.TB, name, content string, mode os.FileMode) string {
@@ -60,6 +66,7 @@ func elf64(order binary.ByteOrder, machine uint16, loader string) string {
 	}
 	order.PutUint16(b[16:], 2) // ET_EXEC
 	order.PutUint16(b[18:], machine)
+	order.PutUint32(b[20:], 1) // version
 	order.PutUint64(b[32:], 64)
 	order.PutUint16(b[54:], 56)
 	order.PutUint16(b[56:], 1)
@@ -75,6 +82,7 @@ func elf32(machine uint16, loader string) string {
 	b := make([]byte, 52+32)
 	copy(b, "\x7fELF\x01\x01\x01")
 	order.PutUint16(b[18:], machine)
+	order.PutUint32(b[20:], 1)
 	order.PutUint32(b[28:], 52)
 	order.PutUint16(b[42:], 32)
 	order.PutUint16(b[44:], 1)
@@ -148,9 +156,30 @@ func FuzzELF(f *testing.F) {
 	f.Add([]byte(elf64(binary.LittleEndian, 62, "/lib/ld.so")))
 	f.Add([]byte(elf64(binary.BigEndian, 22, "")))
 	f.Add([]byte(elf32(3, "/lib/ld.so")))
+	f.Add([]byte(elf64(binary.LittleEndian, 62, "/lib/ld.so\x00more\x00")))
+	for _, text := range []string{"", "#!", "#! \t/bin/sh -x\r\n", "#!/usr/bin/env sh\r\n", "#!" + strings.Repeat("x", 300), "\x7fELF", "\x7fELF\x02\x02" + strings.Repeat("\xff", 100)} {
+		f.Add([]byte(text))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		elf(here{}, bytes.NewReader(b), b[:min(len(b), headLen)]) // must not panic
-		Interpreter(bytes.NewReader(b))
+		var path string
+		var err error
+		fuzztest.Bounded(t, len(b), 1<<20, 16, func() {
+			elf(here{}, bytes.NewReader(b), b[:min(len(b), headLen)]) // must not panic
+			path, err = Interpreter(bytes.NewReader(b))
+		})
+		theirs, theirErr := goelf.NewFile(bytes.NewReader(b))
+		if err != nil || theirErr != nil {
+			return
+		}
+		want := ""
+		for _, p := range theirs.Progs {
+			if text, err := io.ReadAll(io.LimitReader(p.Open(), 4096)); p.Type == goelf.PT_INTERP && err == nil && want == "" {
+				want, _, _ = strings.Cut(string(text), "\x00")
+			}
+		}
+		if path != want {
+			t.Errorf("%q, but for debug/elf %q", path, want)
+		}
 	})
 }
 
@@ -178,5 +207,46 @@ func TestInterpreter(t *testing.T) {
 		if got != want {
 			t.Errorf("%.40q: %s, not %s", text, got, want)
 		}
+	}
+}
+
+// What cannot be read is no program of the wrong kind.
+func TestDirectoryAsProgram(t *testing.T) {
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if _, err := Interpreter(dir); !errors.Is(err, syscall.EISDIR) {
+		t.Error(err)
+	}
+	if err := Check(dir.Name()); !errors.Is(err, syscall.EISDIR) {
+		t.Error(err)
+	}
+}
+
+// brokenAt cannot be read from an offset on.
+type brokenAt struct {
+	*strings.Reader
+	off int64
+}
+
+func (b brokenAt) ReadAt(p []byte, off int64) (int, error) {
+	if off >= b.off {
+		return 0, syscall.EIO
+	}
+	return b.Reader.ReadAt(p, off)
+}
+
+// What cannot be read is not what is cut off.
+func TestInterpreterReadError(t *testing.T) {
+	text := elf64(binary.LittleEndian, 62, "/l/d.so")
+	for off := range int64(strings.Index(text, "/l/d.so")) {
+		if _, err := Interpreter(brokenAt{strings.NewReader(text), off}); err != nil && err != syscall.EIO {
+			t.Errorf("from %d: %v", off, err)
+		}
+	}
+	if _, err := Interpreter(brokenAt{strings.NewReader(text), 64}); err != syscall.EIO {
+		t.Error(err)
 	}
 }

@@ -158,13 +158,12 @@ func records(text []byte, each func(key string, value []byte) error) error {
 	return nil
 }
 
-// global refuses what would change the entries that follow, which hardly any program writes or reads alike. What
-// git has there, a comment, may stay.
+// global refuses all but a comment, as git archive writes it: some readers go by such headers for all entries that
+// follow, and others pass over them.
 func (r *Reader) global(text []byte) error {
 	return records(text, func(key string, _ []byte) error {
-		switch key {
-		case "path", "linkpath", "size", "uid", "gid", "mtime":
-			return fmt.Errorf("global header with %q before byte %d", key, r.off)
+		if key != "comment" {
+			return fmt.Errorf("global header with %q, which engines ignore", key)
 		}
 		return nil
 	})

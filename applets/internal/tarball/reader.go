@@ -314,11 +314,14 @@ func (r *Reader) skip(n int64) error {
 	return nil
 }
 
+// ErrEmpty is the error of no bytes at all.
+var ErrEmpty = errors.New("is empty, not a tar archive")
+
 // cut is the error of a tar that ends too early.
 func (r *Reader) cut() error {
 	switch {
 	case r.off == 0:
-		return errors.New("is empty, not a tar archive")
+		return ErrEmpty
 	case r.off < blockSize:
 		return errors.New("is not a tar archive")
 	}

@@ -31,8 +31,10 @@ func (s *paxSparse) record(key string, value []byte) (ok bool) {
 		s.minor, ok = decimal(value)
 	case "name":
 		s.name, ok = value, bytes.IndexByte(value, 0) < 0
-	case "size", "realsize":
+	case "size", "realsize": // readers differ in which of two they believe
+		was := s.size
 		s.size, ok = decimal(value)
+		ok = ok && (was < 0 || was == s.size)
 	case "offset", "numbytes":
 		ok = s.number(value)
 	case "map":

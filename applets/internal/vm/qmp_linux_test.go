@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -55,5 +56,44 @@ func TestRefused(t *testing.T) {
 		if err := monitored(t, done, answer).migrated(); err == nil || errors.Is(err, errRefused) != refused {
 			t.Errorf("%s: %v", answer, err)
 		}
+	}
+}
+
+// TestSavedInSteps: the first step that qemu refuses is the error of saving and of restoring a machine.
+func TestSavedInSteps(t *testing.T) {
+	const no, completed = `{"error": {"desc": "no"}}`, `{"return": {"status": "completed"}}`
+	state := memory(t, 0)
+	for name, act := range map[string]func(*qmp) error{
+		"migrate-set-capabilities getfd migrate query-migrate":    func(q *qmp) error { return q.save(state) },
+		"migrate-set-capabilities migrate-incoming query-migrate": func(q *qmp) error { return q.restore(3) },
+		"cont": func(q *qmp) error { return q.resume() },
+	} {
+		steps := strings.Fields(name)
+		for i, step := range steps {
+			answers := append([]string{done}, slices.Repeat([]string{done}, i)...)
+			err := act(monitored(t, append(answers, no)...))
+			if !errors.Is(err, errRefused) || err.Error() != "qemu: "+step+": no" {
+				t.Errorf("%s refused: %v", step, err)
+			}
+		}
+		answers := slices.Repeat([]string{done}, len(steps))
+		if err := act(monitored(t, append(answers, completed)...)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestMonitorGone: a qemu that has ended is one that does not answer.
+func TestMonitorGone(t *testing.T) {
+	p, theirs := lineOf(t)
+	p.control = p.line
+	theirs.Close()
+	if err := p.monitor(func(*qmp) error { return nil }); err != io.EOF {
+		t.Error(err)
+	}
+	q := monitored(t, done)
+	q.conn.Close()
+	if err := q.resume(); err == nil || errors.Is(err, errRefused) {
+		t.Error(err)
 	}
 }

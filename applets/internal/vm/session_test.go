@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ctbox/ctbox/applets/internal/fuzztest"
 	"github.com/ctbox/ctbox/applets/internal/wire"
 )
 
@@ -235,4 +236,45 @@ func TestSessionSettles(t *testing.T) {
 			t.Errorf("%s: used what is gone", name)
 		}
 	}
+}
+
+// Whatever a guest sends, as itself or as a rootfs that has taken its place: what is passed on is what came, and the end is only
+// believed with the nonce and the sums. Nothing that it says makes the host wait, or keep it.
+func FuzzSession(f *testing.F) {
+	job := &wire.Job{Nonce: [16]byte{7}}
+	frame := func(kind byte, payload string) string {
+		return string(wire.AppendFrame(nil, kind, len(payload))) + payload
+	}
+	end := wire.End{Nonce: job.Nonce, Code: 3}
+	end.Out.Add([]byte("out"))
+	other := end
+	other.Nonce[0]++
+	fine, forged := string(end.AppendTo(nil)), string(other.AppendTo(nil))
+	for _, talk := range []string{
+		frame('a', "") + frame('o', "out") + frame('x', fine), frame('o', "out") + frame('e', "") + frame('x', forged), frame('o', "ou") + frame('x', fine), frame('x', fine), frame('x', fine[:20]),
+		frame('c', "\xff\xff\xff\xff\xff\xff\xff\xff"), frame('c', "\xff\xff\xff\xff\xff\xff\xff\x7f"), frame('c', ""), frame('t', "x"), frame('j', ""), "o\xff\xff\xff\xff", "o\x00\x00\x01\x00",
+		frame('o', "out") + frame('o', "") + frame('x', fine) + frame('o', "more"), strings.Repeat(frame('e', ""), 1000),
+	} {
+		f.Add([]byte(talk))
+	}
+	f.Fuzz(func(t *testing.T, talk []byte) {
+		var out, errs bytes.Buffer
+		s := &session{job: job, stdout: &out, stderr: &errs, window: 1000, awake: func() {}, abort: func() {}}
+		conn := struct {
+			io.Reader
+			io.Writer
+		}{bytes.NewReader(talk), io.Discard}
+		var got *wire.End
+		var err error
+		fuzztest.Bounded(t, len(talk), 1<<20, 64, func() { got, err = s.run(conn) })
+		var outSum, errSum wire.Sum
+		outSum.Add(out.Bytes())
+		errSum.Add(errs.Bytes())
+		if (got == nil) != (err != nil) || got != nil && (got.Nonce != job.Nonce || got.Out != outSum || got.Err != errSum) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if out.Len()+errs.Len() > len(talk) || !bytes.Contains(talk, out.Bytes()[:min(1, out.Len())]) {
+			t.Errorf("%q and %q of %q", out.Bytes(), errs.Bytes(), talk)
+		}
+	})
 }

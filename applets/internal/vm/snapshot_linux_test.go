@@ -96,3 +96,40 @@ func TestSnapshotDamaged(t *testing.T) {
 		t.Errorf("RAM of another size: %v", err)
 	}
 }
+
+// TestSnapshotFiles: a disk that is full, or files that cannot be read or written, are errors of both ways.
+func TestSnapshotFiles(t *testing.T) {
+	ram, state, snapshot := snapshotted(t)
+	closed := memory(t, ramSize)
+	closed.Close()
+	readOnly, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer readOnly.Close()
+	for _, files := range [][2]*os.File{{closed, state}, {ram, closed}} {
+		if err := writeSnapshot(io.Discard, wire.Hello{}, files[0], files[1]); !errors.Is(err, os.ErrClosed) {
+			t.Error(err)
+		}
+	}
+	for n := 0; n < len(snapshot); n += 50_000 {
+		if err := writeSnapshot(&filling{n}, wire.Hello{}, ram, state); err != errFull {
+			t.Errorf("room for %d bytes: %v", n, err)
+		}
+	}
+	for _, files := range [][2]*os.File{{closed, memory(t, 0)}, {memory(t, ramSize), closed}, {memory(t, ramSize), readOnly}} {
+		if _, err := readSnapshot(bytes.NewReader(snapshot), files[0], files[1]); err == nil {
+			t.Error("a snapshot was read into files that cannot be written")
+		}
+	}
+}
+
+// filling is a disk with room for so many bytes.
+type filling struct{ room int }
+
+func (f *filling) Write(p []byte) (int, error) {
+	if f.room -= len(p); f.room < 0 {
+		return 0, errFull
+	}
+	return len(p), nil
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
@@ -119,6 +120,20 @@ func TestRingAndEndAtOnce(t *testing.T) {
 	}
 }
 
+// A reader that is gone shows when it would be told that there is something to read.
+func TestEndBeforeWriting(t *testing.T) {
+	guest, host, _, hostBell, _ := sides(t)
+	up, end := io.Pipe()
+	up.Close()
+	w := guest.Out(NewBell(strings.NewReader(""), end))
+	if n, err := w.Write([]byte("x")); n != 1 || err == nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := host.Out(hostBell).Read(nil); n != 0 || err != nil {
+		t.Errorf("nothing was read: %d, %v", n, err)
+	}
+}
+
 func TestEndWhileWriting(t *testing.T) {
 	guest, _, guestBell, _, hangUp := sides(t)
 	w := guest.Out(guestBell)
@@ -166,4 +181,40 @@ func TestWindow(t *testing.T) {
 	if Window(true) < MostPayload || Window(false) >= 4096 {
 		t.Errorf("%d bytes in memory, %d on a line whose terminal holds 4096", Window(true), Window(false))
 	}
+}
+
+// A guest may write anything to the counters, at any time: the host reads no byte that is not in the buffer, and says so.
+func FuzzPipe(f *testing.F) {
+	for _, c := range [][2]uint64{{0, 0}, {5, 0}, {bufSize, 0}, {bufSize + 1, 0}, {0, 1}, {3, ^uint64(0) - 2}, {^uint64(0), 0}, {bufSize + 7, bufSize - 7}, {1 << 63, 1<<63 - 1}} {
+		f.Add(c[0], c[1], uint16(100))
+	}
+	shared := random(1, Shared)
+	bell := NewBell(bytes.NewReader(nil), io.Discard)
+	<-bell.dead
+	f.Fuzz(func(t *testing.T, head, tail uint64, size uint16) {
+		p := NewMemory(shared).Out(bell)
+		bell.ears = nil
+		p.head.Store(head)
+		p.tail.Store(tail)
+		b := make([]byte, size)
+		n, err := p.Read(b)
+		used := head - tail
+		switch {
+		case size == 0 && n == 0 && err == nil, used > bufSize && n == 0 && err == errCounters, used == 0 && n == 0 && err == io.EOF:
+		case err != nil || n < 1 || uint64(n) > used || p.tail.Load() != tail+uint64(n):
+			t.Errorf("%d of %d bytes, %v, tail %d", n, used, err, p.tail.Load()-tail)
+		default:
+			at := int(tail % bufSize)
+			if !bytes.Equal(b[:n], shared[page:][at:at+n]) {
+				t.Errorf("%d bytes at %d are not what was written", n, at)
+			}
+		}
+		in := NewMemory(shared).In(bell)
+		bell.ears = nil
+		in.head.Store(head)
+		in.tail.Store(tail)
+		if n, err := in.Write(b); (err == nil) != (n == len(b)) || used > bufSize && size > 0 && err != errCounters || used <= bufSize && int(bufSize-used) < n {
+			t.Errorf("wrote %d bytes beside %d, %v", n, used, err)
+		}
+	})
 }

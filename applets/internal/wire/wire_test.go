@@ -129,6 +129,23 @@ func TestJob(t *testing.T) {
 	}
 }
 
+// A truth value is 0 or 1.
+func TestJobFlags(t *testing.T) {
+	j := jobs[0]
+	b := j.AppendTo(nil)
+	k := *j
+	k.Stdin = !k.Stdin
+	for i, other := range k.AppendTo(nil) {
+		if b[i] == other {
+			continue
+		}
+		b[i] = 2
+		if got, err := ParseJob(b); err == nil {
+			t.Errorf("byte %d is 2, which is believed: %+v", i, got)
+		}
+	}
+}
+
 var ends = []*End{
 	{},
 	{Nonce: [16]byte{15: 9}, How: Exited, Code: 255, Out: Sum{1, 2}, Err: Sum{1<<64 - 1, 1<<32 - 1}},
