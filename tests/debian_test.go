@@ -51,13 +51,16 @@ func (s *sharedTree) make(t *testing.T, prepare func(dir string) error) string {
 
 var debian, installed sharedTree
 
-// debianTree is a Debian that root has installed. Who changes it must copy it.
+// debianTree is a Debian that root has installed. Who changes it must copy it. Beside it is the tar that it was unpacked
+// from, as mmdebstrap made it.
 func debianTree(t *testing.T) string {
 	t.Helper()
 	requireRoot(t)
 	requireTool(t, "mmdebstrap")
 	return filepath.Join(debian.make(t, func(dir string) error {
-		cmd := exec.Command("sh", "-ec", "umask 022; exec mmdebstrap --quiet --variant=minbase bookworm debian")
+		cmd := exec.Command("sh", "-ec", `umask 022
+			mmdebstrap --quiet --variant=minbase bookworm debian.tar
+			mkdir debian && tar -C debian -xpf debian.tar --numeric-owner --xattrs --xattrs-include='*'`)
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
 		if err != nil {
