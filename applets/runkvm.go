@@ -34,11 +34,12 @@ type runkvmCommand struct {
 	Interactive bool         `short:"i" help:"Pass standard input to the guest; otherwise it has none, so that a loop's input is not eaten."`
 	Kernel      string       `placeholder:"FILE" help:"Kernel to boot; otherwise $CTBOX_KERNEL, or the newest that is found and can be read."`
 	Memory      cli.Size     `short:"m" placeholder:"MEM" help:"RAM of the guest, such as 512M; otherwise what the initrd needs, and 128M to work in."`
+	ReadOnly    bool         `help:"Mount the file system of a disk read-only; otherwise what is written there is thrown away in the end."`
 	SMP         int          `default:"1" placeholder:"N" help:"Processors of the guest."`
 	Timeout     cli.Duration `placeholder:"TIME" help:"End the guest after TIME, in seconds or as 2m30s; the exit status is then 124."`
 	Verbose     bool         `short:"v" help:"Show the guest's console on standard error; otherwise only its end, and only when the run fails."`
 	Workdir     string       `default:"/" placeholder:"DIR" help:"Working directory in the guest."`
-	Initrd      string       `arg:"" placeholder:"INITRD" help:"Initrd, such as mkinitrd writes; - is standard input."`
+	Initrd      string       `arg:"" placeholder:"INITRD" help:"Initrd, such as mkinitrd writes, or the image of a disk, such as mkdisk writes; - is an initrd on standard input."`
 	Args        []string     `arg:"" optional:"" placeholder:"ARG" help:"Command and arguments; by default /init."`
 }
 
@@ -80,7 +81,7 @@ func (c *runkvmCommand) options(std cli.Stdio) (*vm.Options, error) {
 	o := &vm.Options{
 		Name: "standard input", Args: c.Args, Env: environ.New(c.Env...), Dir: c.Workdir, Stdout: std.Out, Stderr: std.Err,
 		Memory: int64(c.Memory), CPUs: c.SMP, Kernel: c.Kernel, Accel: c.Accel, Append: c.Append, Channel: c.Channel,
-		Warm: !c.Cold, Verbose: c.Verbose, Warn: std.Warn,
+		Fixed: c.ReadOnly, Warm: !c.Cold, Verbose: c.Verbose, Warn: std.Warn,
 	}
 	if c.Interactive {
 		o.Stdin = std.In
@@ -92,6 +93,7 @@ func (c *runkvmCommand) options(std cli.Stdio) (*vm.Options, error) {
 			return nil, err
 		}
 		o.Initrd, o.Name = f, c.Initrd
+		o.Disk, _ = vm.FindDisk(f)
 	}
 	return o, nil
 }

@@ -185,6 +185,21 @@ func TestLayerOptions(t *testing.T) {
 	}
 }
 
+// All names of a layer can be below a directory, those that hard links lead to as well, but not what symbolic links hold.
+func TestLayerPrefix(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "f", "text")
+	must(t, os.Link(filepath.Join(dir, "f"), filepath.Join(dir, "g")))
+	must(t, os.Symlink("text", filepath.Join(dir, "l")))
+	records := nul(". 0040700-1-2-0", "./f"+textID, "./g"+textID+"-link=./f", "./l 0120777-0-0-"+textID[len(" 0100644-0-0-"):])
+	layer, err := pack(t, dir, records, func(l *Layer) { l.RootEntry, l.Prefix = true, "rootfs/" })
+	must(t, err)
+	want := "5 rootfs/ 700 1:2 0,0 0><\n0 rootfs/f 644 0:0 0,0 0><text\n1 rootfs/g 644 0:0 0,0 0>rootfs/f<\n2 rootfs/l 777 0:0 0,0 0>text<\n"
+	if got := show(t, layer); got != want {
+		t.Errorf("%s, want\n%s", got, want)
+	}
+}
+
 // TestLayerWhiteouts: a deleted name can be as long as leaves room for the prefix, and as deep as any.
 func TestLayerWhiteouts(t *testing.T) {
 	long := strings.Repeat("n", 251)

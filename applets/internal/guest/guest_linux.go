@@ -17,6 +17,7 @@ import (
 // A machine is what Main learns from the kernel's command line.
 type machine struct {
 	line    string      // device of the line to the host, or "" without one
+	disk    string      // where the root is, as wire.ParamRoot says it, or ""
 	memory  int64       // physical address of the memory shared with the host, or 0
 	restart bool        // a restart is the way to end: acpi may be missing, and the host's qemu has -no-reboot
 	root    unix.Stat_t // of the root as it was unpacked
@@ -62,6 +63,9 @@ func (m *machine) parse(cmdline string) {
 		}
 		if at, ok := strings.CutPrefix(word, wire.ParamMemory); ok {
 			m.memory, _ = strconv.ParseInt(at, 0, 64)
+		}
+		if root, ok := strings.CutPrefix(word, wire.ParamRoot); ok {
+			m.disk = root
 		}
 		if kind, ok := strings.CutPrefix(word, "reboot="); ok {
 			m.restart = strings.Contains(kind, "t")

@@ -1,7 +1,10 @@
 package guest
 
 import (
+	"errors"
 	"os"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,18 +51,16 @@ func restore(nodes []node) error {
 // newRoot is a directory that nothing else has in the root it is made in.
 const newRoot = "/.ctbox-root"
 
-// switchRoot puts an empty root over the one that the kernel made, of the kind that it is itself, as switch_root(8) does.
-// Absolute symbolic links in what is unpacked there lead where they should.
-func switchRoot() error {
-	for _, m := range kernelMounts {
-		unix.Unmount(m.at, unix.MNT_DETACH)
-	}
+// switchRoot puts what mount mounts at newRoot over the root that the kernel made, as switch_root(8) does. Absolute symbolic
+// links there lead where they should.
+func switchRoot(mount func() error) error {
 	unix.Mkdir(newRoot, 0o700)
 	for _, step := range [...]struct {
 		what string
 		do   func() error
 	}{
-		{"mount", func() error { return unix.Mount("rootfs", newRoot, "ramfs", 0, "mode=0755") }},
+		{"mount", mount},
+		{"leave", leaveMounts},
 		{"enter", func() error { return unix.Chdir(newRoot) }},
 		{"move", func() error { return unix.Mount(".", "/", "", unix.MS_MOVE, "") }},
 		{"chroot", func() error { return unix.Chroot(".") }},
@@ -72,9 +73,19 @@ func switchRoot() error {
 	return nil
 }
 
+func leaveMounts() error {
+	for _, m := range kernelMounts {
+		unix.Unmount(m.at, unix.MNT_DETACH)
+	}
+	return nil
+}
+
+// anEmptyRoot is of the kind that the kernel's own is.
+func anEmptyRoot() error { return unix.Mount("rootfs", newRoot, "ramfs", 0, "mode=0755") }
+
 // tree makes a root of the initrd that the host sends.
 func (s *session) tree() error {
-	if err := switchRoot(); err != nil {
+	if err := switchRoot(anEmptyRoot); err != nil {
 		return err
 	}
 	if err := restore(s.builtin); err != nil {
@@ -91,4 +102,33 @@ func (s *session) tree() error {
 	unix.Fstat(root, &s.root)
 	mountAll(kernelMounts[:])
 	return nil
+}
+
+// diskLimit is how long the kernel may take to find the disk: emulated and on a busy machine, a few seconds.
+const diskLimit = 60 * time.Second
+
+// diskRoot makes the file system on the disk the root, as wire.ParamRoot says.
+func (m *machine) diskRoot() error {
+	device, rest, _ := strings.Cut(m.disk, ",")
+	kind, mode, _ := strings.Cut(rest, ",")
+	var flags uintptr
+	if mode == "ro" {
+		flags = unix.MS_RDONLY
+	}
+	err := switchRoot(func() error {
+		for late := time.Now().Add(diskLimit); ; time.Sleep(time.Millisecond) {
+			err := unix.Mount(device, newRoot, kind, flags, "")
+			if err != unix.ENOENT && err != unix.ENXIO || time.Now().After(late) {
+				return err
+			}
+		}
+	})
+	if errors.Is(err, unix.ENODEV) {
+		return errors.New("the guest's kernel has no " + kind)
+	}
+	if err == nil {
+		unix.Stat("/", &m.root)
+		mountAll(kernelMounts[:])
+	}
+	return err
 }

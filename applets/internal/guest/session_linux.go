@@ -43,6 +43,12 @@ func (s *session) run() error {
 // do fills in how the job ended. An error is one of the line to the host.
 func (s *session) do(job *wire.Job, end *wire.End) error {
 	settle(job)
+	if s.disk != "" {
+		if err := s.diskRoot(); err != nil {
+			refuse(end, 125, "disk: "+err.Error())
+			return nil
+		}
+	}
 	if job.Tree {
 		if err := s.tree(); err != nil {
 			refuse(end, 125, "initrd: "+err.Error())

@@ -146,7 +146,7 @@ func TestOpenErrors(t *testing.T) {
 		`"index.json": too many links`:                           pack(t, "index.json => index.json"),
 		`"manifest.json": invalid character 'x'`:                 pack(t, "x", "manifest.json => x"),
 		`"dev/null" has no place in an image archive`:            pack(t, "dev/null =3"),
-		"bad header at byte 1024":                         append(pack(t, "a")[:2*blockSize], bytes.Repeat([]byte("x"), 2*blockSize)...),
+		"bad header at byte 1024":                                append(pack(t, "a")[:2*blockSize], bytes.Repeat([]byte("x"), 2*blockSize)...),
 		"more than 100000 entries, not an image archive":         bytes.Repeat(header("a", 0, 0), maxEntries+1),
 		`"manifest.json" is larger than`:                         tarOf("manifest.json", strings.Repeat(" ", maxJSON+1)),
 		`"index.json": unexpected end of JSON input`:             tarOf("index.json", "["),

@@ -91,11 +91,11 @@ func (in *Input) heads() (map[string]*head, error) {
 
 // next goes on to the next record of a list.
 func (u *Union) next(i int) error {
-	s := &u.sides[i]
-	if err := s.advance(); err != nil {
-		return err
+	err := u.sides[i].advance()
+	if err == nil {
+		err = u.sides[i].parse()
 	}
-	return s.parse()
+	return err
 }
 
 // lowest is the lowest of the names that the lists are at.

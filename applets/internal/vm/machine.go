@@ -25,6 +25,8 @@ type Machine struct {
 	Initrd  string
 	Init    string // wire.OwnInit or wire.AddedInit
 	Append  string // further words for the kernel's command line
+	Disk    string // image of a disk with the root, or ""
+	Root    string // of wire.ParamRoot
 	Low     bool   // the kernel takes the memory that could be shared
 	Roomy   bool   // the memory is large enough to keep the initrd
 	Verbose bool   // the kernel talks
@@ -51,6 +53,9 @@ func (m *Machine) Args() []string {
 		args = append(args, "-serial", "chardev:console", "-device", "pci-serial,chardev=line")
 	} else {
 		args = append(args, "-device", "isa-serial,chardev=console,index=0", "-device", "isa-serial,chardev=line,index=1")
+	}
+	if m.Disk != "" {
+		args = append(args, "-drive", "if=none,id=disk,format=raw,snapshot=on,file="+comma(m.Disk), "-device", "nvme,serial=ctbox,drive=disk")
 	}
 	if m.Control > 0 {
 		args = append(args, "-chardev", fmt.Sprintf("socket,id=control,fd=%d", m.Control), "-mon", "chardev=control,mode=control")
@@ -102,6 +107,9 @@ func (m *Machine) commandLine() string {
 	}
 	if m.Arch == "x86_64" && !m.Low {
 		words = append(words, fmt.Sprintf("memmap=%dM$%dM", wire.Shared>>20, SharedAt>>20), fmt.Sprintf("%s%#x", wire.ParamMemory, SharedAt))
+	}
+	if m.Root != "" {
+		words = append(words, wire.ParamRoot+m.Root)
 	}
 	if !m.Verbose {
 		words = append(words, "quiet", "loglevel=4")

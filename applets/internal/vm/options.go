@@ -6,6 +6,8 @@ import "io"
 type Options struct {
 	Initrd  io.Reader // newc archives, one after another, plain or compressed; a regular file is not copied for a warm start
 	Name    string    // of the initrd, in messages
+	Disk    Disk      // if its Kind is not "", Initrd is an *os.File with that
+	Fixed   bool      // the disk's file system is mounted read-only; what is written is never kept
 	Args    []string  // program and arguments
 	Env     []string  // its whole environment, VAR=VALUE
 	Dir     string    // its working directory

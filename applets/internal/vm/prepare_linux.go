@@ -25,6 +25,7 @@ type runner struct {
 	machine Machine
 	cache   *Cache
 	kernel  *KImage  // what qemu loads
+	disk    *os.File // with the root, or nil; there is no source then
 	source  *os.File // the initrd as it came
 	rdinit  *os.File // an initrd with nothing but our init
 	whole   *os.File // both, for a machine that boots with them; or nil
@@ -102,6 +103,15 @@ func (r *runner) openKernel() error {
 
 // openInitrd measures the initrd. What is no file is copied to one in memory, as far as it is an initrd.
 func (r *runner) openInitrd() error {
+	if r.Disk.Kind != "" {
+		mode := "rw"
+		if r.Fixed {
+			mode = "ro"
+		}
+		r.machine.Root = r.Disk.Device + "," + r.Disk.Kind + "," + mode
+		r.disk = r.Initrd.(*os.File)
+		return r.openRdinit()
+	}
 	in := r.Initrd
 	if f, ok := r.Initrd.(*os.File); ok {
 		switch fi, err := f.Stat(); {
@@ -173,6 +183,9 @@ func writeRdinit(w io.Writer, self *os.File) error {
 
 // openWhole joins the initrd and our init. What a kernel takes for the next archive must begin at a multiple of four bytes.
 func (r *runner) openWhole() (err error) {
+	if r.disk != nil {
+		r.whole = r.rdinit
+	}
 	if r.whole != nil || r.rdinit == nil {
 		r.whole = cmp.Or(r.whole, r.source)
 		return nil
@@ -229,6 +242,9 @@ func (r *runner) memory() error {
 func (r *runner) machineType() string {
 	if r.machine.Arch == "aarch64" {
 		return "virt"
+	}
+	if r.disk != nil { // which needs a PCI bus
+		return "q35"
 	}
 	if known := r.cache.Recall(r.machineKey()); known != "" {
 		return known

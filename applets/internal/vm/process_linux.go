@@ -29,8 +29,8 @@ type process struct {
 	reading chan struct{}
 }
 
-// files are what qemu reads; restore is nil for a machine that boots.
-type files struct{ ram, kernel, initrd, restore *os.File }
+// files are what qemu reads; restore is nil for a machine that boots, disk for one without.
+type files struct{ ram, kernel, initrd, restore, disk *os.File }
 
 // lastWords is how long a kernel that has panicked may go on to say why. It was told to reboot at once (panic=-1).
 const lastWords = 2 * time.Second
@@ -51,6 +51,9 @@ func launch(m *Machine, in files, echo io.Writer) (*process, error) {
 	path := func(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", inherit(f)) }
 	p.cmd = &exec.Cmd{Path: m.Qemu, Stdout: p.said, Stderr: p.said, WaitDelay: lastWords}
 	m.RAM, m.Kernel, m.Initrd = path(in.ram), path(in.kernel), path(in.initrd)
+	if in.disk != nil {
+		m.Disk = path(in.disk)
+	}
 	if in.restore != nil {
 		m.Restore = inherit(in.restore)
 	}

@@ -164,7 +164,7 @@ func (r *runner) up(ctx context.Context) (*process, wire.Hello, error) {
 
 // boot starts a machine that boots, and waits for its Hello.
 func (r *runner) boot(ctx context.Context, ram, initrd *os.File) (*process, wire.Hello, error) {
-	p, err := launch(&r.machine, files{ram: ram, kernel: r.kernel.File, initrd: initrd}, r.echo())
+	p, err := launch(&r.machine, files{ram: ram, kernel: r.kernel.File, initrd: initrd, disk: r.disk}, r.echo())
 	if err != nil {
 		return nil, wire.Hello{}, err
 	}

@@ -40,7 +40,7 @@ func processor() string {
 // warm tells whether the run starts from memory. With KVM it boots: that is fast, and whether a state can be restored depends
 // on the host's processor. An initrd with an init of its own must boot with that.
 func (r *runner) warm() bool {
-	return r.Warm && !r.cold && r.cache != nil && r.machine.Accel == "tcg" && r.machine.Arch == "x86_64" && r.rdinit != nil &&
+	return r.Warm && !r.cold && r.disk == nil && r.cache != nil && r.machine.Accel == "tcg" && r.machine.Arch == "x86_64" && r.rdinit != nil &&
 		r.Channel != "serial" && r.cache.Recall(r.coldKey()) == ""
 }
 

@@ -21,6 +21,8 @@ const (
 	// ParamMemory is where the shared memory begins: "ctbox.memory=0x800000", a physical address. It is Shared bytes long,
 	// and the kernel must have been told to leave it alone.
 	ParamMemory = "ctbox.memory="
+	// ParamRoot says that the root is on the disk: "ctbox.root=/dev/nvme0n1,ext4,rw", with its file system and "rw" or "ro".
+	ParamRoot = "ctbox.root="
 )
 
 // Paths of the guest's init: in an initrd that brings it, and where the host adds it, in which case it removes its name, so
