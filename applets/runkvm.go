@@ -29,7 +29,7 @@ type runkvmCommand struct {
 	Append      string       `placeholder:"WORDS" help:"Add to the kernel's command line."`
 	Channel     string       `enum:"auto,memory,serial" default:"auto" help:"How output comes out: through memory that guest and host share, or a serial line, which is slow; auto is memory where the guest's kernel allows it."`
 	Cold        bool         `help:"Boot; otherwise the run starts from the memory of a guest that has booted before, when emulating."`
-	DryRun      bool         `short:"n" help:"Print the command line of qemu instead of running it."`
+	DryRun      bool         `short:"n" help:"Print the command line of qemu instead of running it; see --vmm."`
 	Env         []string     `short:"e" sep:"none" placeholder:"VAR[=VALUE]" help:"Set VAR in the guest; without VALUE, to what it is here."`
 	Interactive bool         `short:"i" help:"Pass standard input to the guest; otherwise it has none, so that a loop's input is not eaten."`
 	Kernel      string       `placeholder:"FILE" help:"Kernel to boot; otherwise $CTBOX_KERNEL, or the newest that is found and can be read."`
@@ -38,6 +38,7 @@ type runkvmCommand struct {
 	SMP         int          `default:"1" placeholder:"N" help:"Processors of the guest."`
 	Timeout     cli.Duration `placeholder:"TIME" help:"End the guest after TIME, in seconds or as 2m30s; the exit status is then 124."`
 	Verbose     bool         `short:"v" help:"Show the guest's console on standard error; otherwise only its end, and only when the run fails."`
+	VMM         string       `enum:"qemu,firecracker,cloud-hypervisor" default:"qemu" help:"With -n, what to print: the command line of qemu or cloud-hypervisor, or firecracker's configuration."`
 	Workdir     string       `default:"/" placeholder:"DIR" help:"Working directory in the guest."`
 	Initrd      string       `arg:"" placeholder:"INITRD" help:"Initrd, such as mkinitrd writes, or the image of a disk, such as mkdisk writes; - is an initrd on standard input."`
 	Args        []string     `arg:"" optional:"" placeholder:"ARG" help:"Command and arguments; by default /init."`
@@ -72,6 +73,9 @@ func (c *runkvmCommand) options(std cli.Stdio) (*vm.Options, error) {
 	if c.Initrd == "-" && c.Interactive {
 		return nil, cli.Usagef("INITRD - and -i both want standard input")
 	}
+	if c.VMM != "qemu" && !c.DryRun {
+		return nil, cli.Usagef("--vmm=%s: runs are those of qemu, others are for -n", c.VMM)
+	}
 	if c.SMP < 1 {
 		return nil, cli.Usagef("--smp: %d is no number of processors", c.SMP)
 	}
@@ -82,6 +86,9 @@ func (c *runkvmCommand) options(std cli.Stdio) (*vm.Options, error) {
 		Name: "standard input", Args: c.Args, Env: environ.New(c.Env...), Dir: c.Workdir, Stdout: std.Out, Stderr: std.Err,
 		Memory: int64(c.Memory), CPUs: c.SMP, Kernel: c.Kernel, Accel: c.Accel, Append: c.Append, Channel: c.Channel,
 		Fixed: c.ReadOnly, Warm: !c.Cold, Verbose: c.Verbose, Warn: std.Warn,
+	}
+	if c.VMM != "qemu" {
+		o.Monitor = c.VMM
 	}
 	if c.Interactive {
 		o.Stdin = std.In

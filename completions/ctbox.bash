@@ -82,8 +82,9 @@ _ctbox_model() {
 		;;
 	runkvm)
 		options=('--accel=auto|kvm|tcg' --append=@text '--channel=auto|memory|serial' --cold -n --dry-run
-			-e=@variable --env=@variable -i --interactive --kernel=@file -m=@text --memory=@text --smp=@text
-			--timeout=@text -v --verbose --workdir=@text -h --help --version)
+			-e=@variable --env=@variable -i --interactive --kernel=@file -m=@text --memory=@text --read-only
+			--smp=@text --timeout=@text -v --verbose '--vmm=qemu|firecracker|cloud-hypervisor' --workdir=@text
+			-h --help --version)
 		operands=(@file @text...)
 		runner=1
 		;;

@@ -107,7 +107,7 @@ function __ctbox_valued -a applet
 		case rundocker
 			printf '%s\n' --engine -e --env --network --timeout
 		case runkvm
-			printf '%s\n' --accel --append --channel -e --env --kernel -m --memory --smp --timeout --workdir
+			printf '%s\n' --accel --append --channel -e --env --kernel -m --memory --smp --timeout --vmm --workdir
 		case runlocal
 			printf '%s\n' --bind --changes -e --env --hostname --layer --limit --net --timeout --tmpfs --user --workdir
 		case sha256
@@ -294,9 +294,11 @@ complete -c ctbox -n '__ctbox_at options runkvm' -s e -l env -r -f -a '(set -nx)
 complete -c ctbox -n '__ctbox_at options runkvm' -s i -l interactive -d 'Pass standard input to the guest'
 complete -c ctbox -n '__ctbox_at options runkvm' -l kernel -r -F -d 'Kernel to boot'
 complete -c ctbox -n '__ctbox_at options runkvm' -s m -l memory -r -f -d 'RAM of the guest, such as 512M'
+complete -c ctbox -n '__ctbox_at options runkvm' -l read-only -d 'Mount the file system of a disk read-only'
 complete -c ctbox -n '__ctbox_at options runkvm' -l smp -r -f -d 'Processors of the guest'
 complete -c ctbox -n '__ctbox_at options runkvm' -l timeout -r -f -d 'End the guest after TIME, in seconds or as 2m30s'
 complete -c ctbox -n '__ctbox_at options runkvm' -s v -l verbose -d 'Show the guest\'s console on standard error'
+complete -c ctbox -n '__ctbox_at options runkvm' -l vmm -r -f -a 'qemu firecracker cloud-hypervisor' -d 'With -n, what to print: the command line of qemu or cloud-hypervisor, or firecracker\'s configuration'
 complete -c ctbox -n '__ctbox_at options runkvm' -l workdir -r -f -d 'Working directory in the guest'
 complete -c ctbox -n '__ctbox_at options runkvm' -s h -l help -d 'Print this help'
 complete -c ctbox -n '__ctbox_at options runkvm' -l version -d 'Print the version'

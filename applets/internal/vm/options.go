@@ -8,6 +8,7 @@ type Options struct {
 	Name    string    // of the initrd, in messages
 	Disk    Disk      // if its Kind is not "", Initrd is an *os.File with that
 	Fixed   bool      // the disk's file system is mounted read-only; what is written is never kept
+	Monitor string    // "": qemu. CommandLine knows "firecracker" and "cloud-hypervisor", too
 	Args    []string  // program and arguments
 	Env     []string  // its whole environment, VAR=VALUE
 	Dir     string    // its working directory

@@ -53,7 +53,10 @@ func (o *Options) prepare() (r *runner, err error) {
 		return r, fmt.Errorf("no virtual machines for %s yet", runtime.GOARCH)
 	}
 	r.machine = Machine{Arch: arch, CPUs: o.CPUs, Append: o.Append, Verbose: o.Verbose && !o.Warm}
-	if r.machine.Qemu, err = findQemu(arch); err != nil {
+	if o.Monitor == "" {
+		r.machine.Qemu, err = findQemu(arch)
+	}
+	if err != nil {
 		return r, err
 	}
 	if err := r.openKernel(); err != nil {
@@ -62,7 +65,7 @@ func (o *Options) prepare() (r *runner, err error) {
 	if err := r.openInitrd(); err != nil {
 		return r, err
 	}
-	if err := r.memory(); err != nil {
+	if err := r.memory(); err != nil || o.Monitor != "" {
 		return r, err
 	}
 	r.machine.Type = r.machineType()
