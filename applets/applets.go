@@ -6,6 +6,7 @@
 // from two, and everything else is a function of a list: mklayer packs it as a tar layer, and mkimage
 // joins layers to an image that every engine loads; rundocker hands the image to an engine. mkinitrd packs a list
 // for a Linux kernel, without layers; runkvm boots that, with ctbox itself as the guest's first process (rdinit).
+// mkdisk packs a list as a disk image (package ext4).
 // runlocal runs a tree without packing it, in a sandbox that is a list of system calls (package plan); what the run changed
 // is a list again, and a layer (package overlay).
 // libs names the shared libraries of programs, for fileids (package loader).
@@ -13,6 +14,7 @@
 //
 //	names -> fileids -> list -> listdiff -> list -> mklayer -> layer -> mkimage -> image -> rundocker
 //	                    list -> mkinitrd -> initrd -> runkvm
+//	                    list -> mkdisk -> disk
 //	tree -> runlocal -> list, layer
 //
 // # What must stay true
@@ -50,6 +52,7 @@ var table = [...]*cli.Applet{
 	&listdiff,
 	&listmerge,
 	&memcalc,
+	&mkdisk,
 	&mkimage,
 	&mkinitrd,
 	&mklayer,

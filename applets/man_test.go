@@ -246,7 +246,7 @@ func allLetters(t *testing.T) []string {
 			t.Fatal(err)
 		}
 		for _, o := range options {
-			if o.Letter != "" {
+			if o.Letter != "" && o.Name != "type" { // which is mkdisk's alone
 				all = append(all, o.Letter+" "+o.Name)
 			}
 		}

@@ -36,10 +36,10 @@ func TestManualHeads(t *testing.T) {
 
 // others are the pages of others that ours may refer to, as Debian's packages and the projects themselves have them.
 const others = " awk(1) bpf(2) bwrap(1) capabilities(7) capset(2) cgroups(7) chattr(1) chown(2) chroot(8) close_range(2) comm(1) cp(1)" +
-	" cpio(1) debootstrap(8) dlopen(3) docker(1) env(1) fakechroot(1) fakeroot(1) find(1) getsubids(1) git(1) grep(1) gzip(1) join(1) ld.so(8) ldconfig(8) ldd(1)" +
-	" make(1) mknod(2) mktemp(1) mmap(2) mmdebstrap(1) mount_namespaces(7) mount_setattr(2) newgidmap(1) newuidmap(1) pasta(1) pid_namespaces(7) pigz(1)" +
-	" pivot_root(2) pivot_root(8) podman(1) prctl(2) qemu-system-x86_64(1) redo(1) rsync(1) seccomp(2) sed(1) setgroups(2)" +
-	" setuid(2) sha256sum(1) slirp4netns(1) sort(1) ssh(1) stat(2) subuid(5) systemd-nspawn(1) tar(1) timeout(1) umask(2)" +
+	" cpio(1) debootstrap(8) dlopen(3) docker(1) e2fsck(8) env(1) ext4(5) fakechroot(1) fakeroot(1) find(1) getsubids(1) git(1) grep(1) gzip(1) join(1) ld.so(8) ldconfig(8) ldd(1)" +
+	" make(1) mke2fs(8) mkfs.erofs(1) mknod(2) mktemp(1) mmap(2) mmdebstrap(1) mount_namespaces(7) mount_setattr(2) newgidmap(1) newuidmap(1) pasta(1) pid_namespaces(7) pigz(1)" +
+	" pivot_root(2) pivot_root(8) podman(1) prctl(2) qemu-system-x86_64(1) redo(1) resize2fs(8) rsync(1) seccomp(2) sed(1) setgroups(2)" +
+	" setuid(2) sha256sum(1) slirp4netns(1) sort(1) ssh(1) stat(2) subuid(5) systemd-nspawn(1) tar(1) tar2sqfs(1) timeout(1) umask(2)" +
 	" unshare(1) user_namespaces(7) write(2) zstd(1) "
 
 // References lead to pages, and those of SEE ALSO are in the order of sections and names, each once, and not to the page itself.

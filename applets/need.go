@@ -121,6 +121,7 @@ var packages = [...]packaged{
 	{"slirp4netns", "slirp4netns", "slirp4netns", "slirp4netns", "slirp4netns"},
 	{"strace", "strace", "strace", "strace", "strace"},
 	{"tar", "tar", "tar", "tar", "tar"},
+	{"tar2sqfs", "squashfs-tools-ng", "squashfs-tools-ng", "squashfs-tools-ng", ""},
 	{"umoci", "umoci", "", "umoci", ""},
 	{"unshare", "util-linux", "util-linux", "util-linux-misc", "util-linux"},
 	{"xz", "xz-utils", "xz", "xz", "xz"},

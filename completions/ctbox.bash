@@ -12,7 +12,7 @@ _ctbox_model() {
 	'')
 		options=(--list --install -s --symlink -f --force -h --help --version)
 		operands=(@dir)
-		applets='dockjson|fileids|flatten|gz|libs|listdiff|listmerge|memcalc|mkimage|mkinitrd|mklayer|need|rundocker|runkvm|runlocal|sha256|try-fakeroot'
+		applets='dockjson|fileids|flatten|gz|libs|listdiff|listmerge|memcalc|mkdisk|mkimage|mkinitrd|mklayer|need|rundocker|runkvm|runlocal|sha256|try-fakeroot'
 		;;
 	dockjson)
 		options=(-t=@file --template=@file -o=@file --output=@file -h --help --version)
@@ -48,6 +48,13 @@ _ctbox_model() {
 	memcalc)
 		options=(--kernel=@file '--rootfstype=tmpfs|ramfs' -v --verbose -h --help --version)
 		operands=(@file...)
+		;;
+	mkdisk)
+		options=(-0 --null -C=@dir --directory=@dir -T=@text --tar=@text -o=@file --output=@file
+			'-t=ext4|erofs|squashfs' '--type=ext4|erofs|squashfs' --size=@text --free=@text --label=@text
+			--journal --partition '--mtime=epoch|clamp|keep' --skip-sockets --trust-cache=@file
+			'--progress=auto|always|never' -h --help --version)
+		operands=(@file)
 		;;
 	mkimage)
 		options=(-t=@file --template=@file --rootfs=@text -o=@file --output=@file '-z=none|gzip|zstd'

@@ -98,6 +98,8 @@ function __ctbox_valued -a applet
 			printf '%s\n' -o --output
 		case memcalc
 			printf '%s\n' --kernel --rootfstype
+		case mkdisk
+			printf '%s\n' -C --directory -T --tar -o --output -t --type --size --free --label --mtime --trust-cache --progress
 		case mkimage
 			printf '%s\n' -t --template --rootfs -o --output -z --compress --reuse --tag --format --media --cmd --entrypoint -e --env --label --annotation --workdir --user --expose --volume --platform --created --author --digest-file --progress
 		case mkinitrd
@@ -115,7 +117,7 @@ function __ctbox_valued -a applet
 	end
 end
 
-set -g __ctbox_applets dockjson fileids flatten gz libs listdiff listmerge memcalc mkimage mkinitrd mklayer need rundocker runkvm runlocal sha256 try-fakeroot
+set -g __ctbox_applets dockjson fileids flatten gz libs listdiff listmerge memcalc mkdisk mkimage mkinitrd mklayer need rundocker runkvm runlocal sha256 try-fakeroot
 set -g __ctbox_runners rundocker runkvm runlocal try-fakeroot
 
 complete -c ctbox -f
@@ -202,6 +204,25 @@ complete -c ctbox -n '__ctbox_at options memcalc' -s v -l verbose -d 'Print the 
 complete -c ctbox -n '__ctbox_at options memcalc' -s h -l help -d 'Print this help'
 complete -c ctbox -n '__ctbox_at options memcalc' -l version -d 'Print the version'
 complete -c ctbox -n '__ctbox_at 1+ memcalc' -F
+
+complete -c ctbox -n '__ctbox_at' -a mkdisk -d 'pack a list as a disk image'
+complete -c ctbox -n '__ctbox_at options mkdisk' -s 0 -l null -d 'Records end in NUL, not newline'
+complete -c ctbox -n '__ctbox_at options mkdisk' -s C -l directory -r -f -a '(__ctbox_directories)' -d 'Names are relative to DIR'
+complete -c ctbox -n '__ctbox_at options mkdisk' -s T -l tar -r -f -d 'Names are those in TAR, a root file system'
+complete -c ctbox -n '__ctbox_at options mkdisk' -s o -l output -r -F -d 'Write FILE, whole or not at all'
+complete -c ctbox -n '__ctbox_at options mkdisk' -s t -l type -r -f -a 'ext4 erofs squashfs' -d 'Make a file system of this type'
+complete -c ctbox -n '__ctbox_at options mkdisk' -l size -r -f -d 'Make the image so large, such as 512M or 2G, instead of as large as needed'
+complete -c ctbox -n '__ctbox_at options mkdisk' -l free -r -f -d 'Leave at least so much space free; 32M by default'
+complete -c ctbox -n '__ctbox_at options mkdisk' -l label -r -f -d 'Name the file system, with at most 16 bytes'
+complete -c ctbox -n '__ctbox_at options mkdisk' -l journal -d 'Give the file system a journal'
+complete -c ctbox -n '__ctbox_at options mkdisk' -l partition -d 'Put the file system into the one partition of a disk, with a GPT'
+complete -c ctbox -n '__ctbox_at options mkdisk' -l mtime -r -f -a 'epoch clamp keep' -d 'Times of modification: SOURCE_DATE_EPOCH or 0'
+complete -c ctbox -n '__ctbox_at options mkdisk' -l skip-sockets -d 'Leave sockets out: only ext4 can have them'
+complete -c ctbox -n '__ctbox_at options mkdisk' -l trust-cache -r -F -d 'Do not prove files again that are as FILE remembers them, a cache of fileids'
+complete -c ctbox -n '__ctbox_at options mkdisk' -l progress -r -f -a 'auto always never' -d 'Show on standard error how far the work is: on a terminal, after a second'
+complete -c ctbox -n '__ctbox_at options mkdisk' -s h -l help -d 'Print this help'
+complete -c ctbox -n '__ctbox_at options mkdisk' -l version -d 'Print the version'
+complete -c ctbox -n '__ctbox_at 1 mkdisk' -F
 
 complete -c ctbox -n '__ctbox_at' -a mkimage -d 'join layers to an image that every engine loads'
 complete -c ctbox -n '__ctbox_at options mkimage' -s t -l template -r -F -d 'Take the fields of the config from this JSON file'

@@ -79,7 +79,7 @@ func TestBinaryIsStatic(t *testing.T) {
 
 func TestBinarySize(t *testing.T) {
 	asReleased(t)
-	const limit = 6_050_000
+	const limit = 6_300_000 // of which file systems are 110 kB, and reading tars and images 120
 	fi, err := os.Stat(staticCtbox(t))
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ type Layer struct {
 	Time        Times
 	Prefix      string // of all names in the archive: nothing, or a directory with its slash, and then RootEntry must be set
 	RootEntry   bool   // write an entry for "."
+	Whole       bool   // it is no layer but all there is: nothing is deleted, and a name without its directory is an error
 	SkipSockets bool
 	Warn        func(format string, args ...any)
 	Progress    *progress.Line // counts how much of the list is done
@@ -62,7 +63,12 @@ func (l *Layer) record(it *item) error {
 	if err != nil {
 		return err
 	}
-	if orphan {
+	switch {
+	case l.Whole && it.ID.Deleted:
+		return errDiskDeletes
+	case l.Whole && orphan:
+		return orphanError(it.Name)
+	case orphan:
 		if l.orphans == 0 {
 			l.orphan = list.Quote(it.Name)
 		}

@@ -2,6 +2,7 @@ package list
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -89,6 +90,26 @@ func (in *Input) Scan() *Scanner { return NewScanner(in.name, in.reader(), in.nu
 
 func (in *Input) reader() io.Reader {
 	return &whole{r: io.NewSectionReader(in.at, 0, in.size), still: in.still}
+}
+
+// Survey counts the records that are files of their own, neither deleted nor hard links, and digests all: as lines, whatever
+// separates them.
+func (in *Input) Survey() (digest Digest, files int64, err error) {
+	h := sha256.New()
+	for scan := in.Scan(); ; {
+		rec, err := scan.Next()
+		if err == io.EOF {
+			return Digest(h.Sum(nil)), files, nil
+		}
+		if err != nil {
+			return digest, 0, err
+		}
+		if !rec.ID.Deleted && rec.ID.Link == nil {
+			files++
+		}
+		h.Write(rec.Text)
+		h.Write([]byte{'\n'})
+	}
 }
 
 // HasLinks reports whether any record may be a hard link. It is a search for bytes, much cheaper than a scan.
