@@ -4,11 +4,12 @@
 set -eu
 . ./env.sh
 
-targets='simple.image.gz simple.list.sha256 simple.initrd libs.list.sha256 libs.initrd'
+targets='simple.image.gz simple.list.sha256 simple.initrd libs.list.sha256 libs.initrd overlay.layer overlay.initrd overlay.ext4'
 runs=
 for run in runlocal runkvm rundocker; do
 	if ./can.sh $run >/dev/null; then runs="$runs $run"; fi
 done
+case $runs in *runkvm*) targets="$targets overlay.firecracker" ;; esac
 
 # add_runs IMAGE TREE: an image is for an engine; the tree with all that it needs, for the others.
 add_runs() {

@@ -2,6 +2,7 @@
 # Check what the containers printed, as far as they have been run.
 # Usage: ./check.sh
 set -eu
+. ./env.sh
 
 failed=0
 # check NAME TEST...: say whether test(1) succeeds.
@@ -22,6 +23,10 @@ for run in runlocal runkvm rundocker; do
 		check $tree.$run "$(cat $tree.$run)" = "$want"
 	done
 done
+# Laying trees over one another, and laying their lists.
+if [ -e overlay.files ]; then
+	check overlay.files "$(ctbox listmerge simple.files libs.files inject.files | cmp - overlay.files)" = ''
+fi
 # Two ways to install Debian, one list.
 if [ -e debuser.list ] && [ -e debootstrap.list ]; then
 	check debuser.list "$(cmp debuser.list debootstrap.list)" = ''

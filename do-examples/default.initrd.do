@@ -1,4 +1,5 @@
 #!/bin/sh -e
 . ./env.sh
 redo-ifchange env.sh "$2.files"
-ctbox mkinitrd -C "$2" -o "$3" "$2.files"
+# shellcheck disable=SC2046 # an option and its value
+ctbox mkinitrd $(in_tree "$2") -o "$3" "$2.files"

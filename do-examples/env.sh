@@ -18,3 +18,8 @@ aarch64) platform=linux/arm64 ;;
 *) platform=linux/$(uname -m) ;;
 esac
 export platform
+
+# in_tree NAME: the options that say where the files of a list are: in NAME.tar, if there is one, or in the tree NAME.
+in_tree() {
+	if [ -e "$1.tar" ]; then echo "-T $1.tar"; else echo "-C $1"; fi
+}

@@ -1,11 +1,14 @@
 #!/bin/sh
-# Print the list of all files in the tree NAME, with the owners that they are to have: what fakeroot has kept in
-# NAME.fakeroot; or root for all, and then as NAME.owners, an awk program, says.
+# Print the list of all files in NAME.tar, if there is one, with the owners that they have there; or in the tree NAME, with
+# the owners that they are to have: what fakeroot has kept in NAME.fakeroot; or root for all, and then as NAME.owners, an awk
+# program, says.
 # Usage: ./files.sh NAME
 set -eu
 . ./env.sh
 
-if [ -e "$1.fakeroot" ]; then
+if [ -e "$1.tar" ]; then
+	ctbox fileids -T "$1.tar"
+elif [ -e "$1.fakeroot" ]; then
 	ctbox fileids -F "$1.fakeroot" "$1"
 elif [ -e "$1.owners" ]; then
 	ctbox fileids --owner=0:0 -o "$1.unowned" "$1"

@@ -28,10 +28,15 @@ layer() {
 		whole "$1.list" cat "$1.files"
 	fi
 	ctbox sha256 -o "$1.list.sha256" "$1.list"
-	ctbox mklayer -C "$1" -o "$1.layer" "$1.list"
+	# shellcheck disable=SC2046 # an option and its value
+	ctbox mklayer $(in_tree "$1") -o "$1.layer" "$1.list"
 }
 
-initrd() { ctbox mkinitrd -C "$1" -o "$1.initrd" "$1.files"; }
+# shellcheck disable=SC2046 # an option and its value
+initrd() { ctbox mkinitrd $(in_tree "$1") -o "$1.initrd" "$1.files"; }
+
+# shellcheck disable=SC2046 # an option and its value
+disk() { ctbox mkdisk $(in_tree "$1") -o "$1.ext4" "$1.files"; }
 
 image() {
 	ctbox mkimage -t template.json --platform="$platform" --tag="ctbox-example/$1" -o "$1.image" "$1.image.layers"
@@ -61,6 +66,17 @@ initrd libs
 image simple
 ctbox gz -o simple.image.gz simple.image
 run simple libs
+
+tree inject
+layer inject
+ctbox flatten -o overlay.tar <overlay.layers
+whole overlay.files ./files.sh overlay
+layer overlay
+initrd overlay
+disk overlay
+if [ -n "$runkvm" ]; then
+	whole overlay.firecracker ctbox runkvm -n --vmm=firecracker overlay.ext4
+fi
 
 if ./can.sh debdownload && ./tree.sh debdownload; then
 	if ./can.sh debootstrap; then

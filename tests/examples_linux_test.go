@@ -101,7 +101,7 @@ func (c *cookbook) run(command string) string {
 func (c *cookbook) sums() map[string]string {
 	c.t.Helper()
 	sums := map[string]string{}
-	for _, kind := range []string{"files", "list", "list.sha256", "layer", "initrd", "image", "gz", "runlocal"} {
+	for _, kind := range []string{"files", "list", "list.sha256", "layer", "initrd", "ext4", "image", "gz", "runlocal"} {
 		found, err := filepath.Glob(c.path("*." + kind))
 		check(c.t, err)
 		for _, path := range found {
@@ -119,7 +119,8 @@ func (c *cookbook) sums() map[string]string {
 
 const (
 	smallExamples = "simple.files simple.list simple.list.sha256 simple.layer simple.initrd simple.image simple.image.gz " +
-		"libs.files libs.list libs.list.sha256 libs.layer libs.initrd libs.runlocal "
+		"libs.files libs.list libs.list.sha256 libs.layer libs.initrd libs.runlocal " +
+		"inject.files inject.list inject.layer overlay.files overlay.list overlay.layer overlay.initrd overlay.ext4 "
 	debianExamples = "debootstrap.files debootstrap.list debootstrap.layer debian.files debian.list debian.list.sha256 " +
 		"debian.layer debian.initrd debian.image debian.runlocal debuser.files debuser.list debuser.layer "
 )

@@ -1,0 +1,3 @@
+#!/bin/sh -e
+redo-ifchange env.sh tree.sh inject.sh
+./tree.sh inject
