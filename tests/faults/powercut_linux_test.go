@@ -318,7 +318,7 @@ func makeVolume(t *testing.T, v volume, path string) {
 
 // TestPowerCutTemps: a temporary file is known by its name, also where that of its target ends in digits.
 func TestPowerCutTemps(t *testing.T) {
-	j := judge{targets: map[string]*target{"v a.list": {}, "v a.list.sha256": {}}}
+	j := judge{targets: map[string]*cutFile{"v a.list": {}, "v a.list.sha256": {}}}
 	for name, want := range map[string]string{
 		"v .a.list.sha25612": "v a.list.sha256", "v .a.list7": "v a.list", "v .a.list": "", "v .a.list7x": "", "v a.list7": "", "w .a.list7": "",
 	} {
