@@ -13,7 +13,6 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/cli"
 	"github.com/ctbox/ctbox/applets/internal/image"
 	"github.com/ctbox/ctbox/applets/internal/output"
-	"github.com/ctbox/ctbox/applets/internal/spool"
 	"github.com/ctbox/ctbox/applets/internal/tarball"
 )
 
@@ -223,7 +222,7 @@ func (c *mkimageCommand) rootfs(std cli.Stdio, o *image.Options) error {
 		return err
 	}
 	defer src.Close()
-	if o.Rootfs, err = spool.File(o.TempDir); err != nil {
+	if o.Rootfs, err = output.Unnamed(o.TempDir); err != nil {
 		return err
 	}
 	o.RootfsName = c.Rootfs

@@ -35,7 +35,7 @@ func change(t *testing.T, r *rand.Rand, dir string) {
 			check(t, os.Link(path+"/new", path+"/same"))
 		default:
 			check(t, os.RemoveAll(path))
-			check(t, os.WriteFile(path, []byte(fmt.Sprint(r.IntN(1000))), 0o4755))
+			check(t, os.WriteFile(path, fmt.Append(nil, r.IntN(1000)), 0o4755))
 		}
 	}
 }

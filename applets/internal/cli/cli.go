@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/ctbox/ctbox/applets/internal/output"
 	"github.com/ctbox/ctbox/applets/internal/progress"
 )
 
@@ -132,6 +133,9 @@ func run(a *Applet, std Stdio, args []string, usage string) error {
 		return err
 	case err != nil:
 		return err
+	}
+	if !a.Runner { // those have others to tell
+		output.LeaveSignals()
 	}
 	return cmd.Run(std)
 }

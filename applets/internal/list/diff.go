@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/ctbox/ctbox/applets/internal/spool"
 )
 
 // A Diff compares two lists by name. Its output is the list of the layer that turns a tree like Base into one like
@@ -24,15 +26,15 @@ type Diff struct {
 	Warn      func(format string, args ...any) // for what is legal and nearly always an accident
 
 	new       *Scanner
-	tree      Tree      // of New, and of what was deleted
-	changed   *nameSet  // names whose hard-link group must be written whole; nil if there are no hard links
-	firsts    *nameSet  // names that have such a group; small, to stay in the processor's cache
-	held      spool     // records behind an undecided directory, each after its verdict
-	kept      int64     // end of the last held record that is to be written
-	undecided int       // directories on the stack that are not written unless something below them is
-	replay    *splitter // of held
-	text      []byte    // of a deletion
-	line      []byte    // to be written
+	tree      Tree        // of New, and of what was deleted
+	changed   *nameSet    // names whose hard-link group must be written whole; nil if there are no hard links
+	firsts    *nameSet    // names that have such a group; small, to stay in the processor's cache
+	held      spool.Spool // records behind an undecided directory, each after its verdict
+	kept      int64       // end of the last held record that is to be written
+	undecided int         // directories on the stack that are not written unless something below them is
+	replay    *splitter   // of held
+	text      []byte      // of a deletion
+	line      []byte      // to be written
 	wrote     bool
 }
 
@@ -62,7 +64,7 @@ func (d *Diff) Added() (differ bool, err error) {
 // that is not there.
 func (d *Diff) Layer() (differ bool, err error) {
 	errGroups := d.findGroups()
-	defer d.held.close()
+	defer d.held.Close()
 	m := newMerge(d.Base, d.New)
 	m.same, m.differ, d.new = d.unchanged, d.differing, m.new.Scanner
 	if err := cmp.Or(m.run(), errGroups); err != nil {
@@ -208,7 +210,7 @@ func (d *Diff) emit(text []byte) error {
 		}
 		n.undecided = false
 		d.undecided--
-		if err := d.held.setByte(n.held, verdictKeep); err != nil {
+		if err := d.held.SetByte(n.held, verdictKeep); err != nil {
 			return err
 		}
 	}
@@ -219,13 +221,13 @@ func (d *Diff) emit(text []byte) error {
 		return d.write(text)
 	}
 	err := d.append(verdictKeep, text)
-	d.kept = d.held.size()
+	d.kept = d.held.Size()
 	return err
 }
 
 // hold keeps the record of an unchanged directory until it is known whether something below it changes.
 func (d *Diff) hold(n *Node, text []byte) error {
-	n.undecided, n.held = true, d.held.size()
+	n.undecided, n.held = true, d.held.Size()
 	d.undecided++
 	return d.append(verdictDrop, text)
 }
@@ -237,7 +239,7 @@ func (d *Diff) drop(n *Node) {
 	}
 	d.undecided--
 	if n.held >= d.kept {
-		d.held.truncate(n.held)
+		d.held.Truncate(n.held)
 	}
 }
 
@@ -249,17 +251,17 @@ func (d *Diff) append(verdict byte, text []byte) error {
 
 // flush writes what is held once nothing in it is undecided.
 func (d *Diff) flush() error {
-	if d.undecided > 0 || d.held.size() == 0 {
+	if d.undecided > 0 || d.held.Size() == 0 {
 		return nil
 	}
 	if d.replay == nil {
 		d.replay = newSplitter("", nil, d.Null, MaxRecord+1)
 	}
-	d.replay.reset(io.NewSectionReader(&d.held, 0, d.held.size()))
+	d.replay.reset(io.NewSectionReader(&d.held, 0, d.held.Size()))
 	for {
 		piece, err := d.replay.next()
 		if err == io.EOF {
-			d.held.truncate(0)
+			d.held.Truncate(0)
 			d.kept = 0
 			return nil
 		}

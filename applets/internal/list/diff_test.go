@@ -55,8 +55,8 @@ func layer(t testing.TB, base, new []string) ([]string, error) {
 	if err == nil && differ != (out.Len() > 0) {
 		t.Errorf("differ is %v and the layer has %d bytes", differ, out.Len())
 	}
-	if err == nil && (d.undecided != 0 || d.held.size() != 0 || len(d.tree.stack) != 0) {
-		t.Errorf("left over: %d undecided, %d bytes held, %d names", d.undecided, d.held.size(), len(d.tree.stack))
+	if err == nil && (d.undecided != 0 || d.held.Size() != 0 || len(d.tree.stack) != 0) {
+		t.Errorf("left over: %d undecided, %d bytes held, %d names", d.undecided, d.held.Size(), len(d.tree.stack))
 	}
 	return split(out.String()), err
 }
@@ -409,7 +409,7 @@ func TestMemory(t *testing.T) {
 				new = generated(1, c.new)
 			}
 			d := Diff{Base: kept(base), New: kept(new), Out: io.Discard}
-			defer d.held.close()
+			defer d.held.Close()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			if _, err := d.Layer(); err != nil {

@@ -15,6 +15,9 @@ import (
 	"github.com/ctbox/ctbox/tests/failtest"
 )
 
+// spoolMemory is what package spool keeps in memory, in bytes.
+const spoolMemory = 1 << 20
+
 // tooBig is a list that does not fit into a spool's memory.
 func tooBig() string {
 	var b strings.Builder

@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/ctbox/ctbox/applets/internal/spool"
 )
 
 // An Input is a list that can be read more than once: what a pipe brings is kept, in memory while it is
@@ -68,14 +70,14 @@ func (in *Input) direct(f *os.File) bool {
 }
 
 func (in *Input) keep(r io.Reader) error {
-	spool := new(spool)
+	kept := new(spool.Spool)
 	opened := in.close
 	in.close = func() error {
-		spool.close()
+		kept.Close()
 		return opened()
 	}
-	n, err := io.Copy(spool, r)
-	in.at, in.size, in.still = spool, n, nil
+	n, err := io.Copy(kept, r)
+	in.at, in.size, in.still = kept, n, nil
 	return err
 }
 

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ctbox/ctbox/applets/internal/output"
 	"github.com/ctbox/ctbox/applets/internal/program"
-	"github.com/ctbox/ctbox/applets/internal/spool"
 )
 
 // A Program reads a tar from its standard input, and writes a file system to the file that is its last argument.
@@ -36,7 +36,7 @@ func (p *Program) Run(to io.WriterAt, tar func(io.Writer) error) (size int64, er
 	if err != nil {
 		return 0, Missing(p.Name)
 	}
-	f, err := spool.File("")
+	f, err := output.Unnamed("")
 	if err != nil {
 		return 0, err
 	}

@@ -226,3 +226,46 @@ func TestSignalToFirstProcess(t *testing.T) {
 		wantNames(t, dir, "out")
 	}
 }
+
+// Where a file cannot be made without a name, it is made with one that is taken away.
+func TestUnnamedFaults(t *testing.T) {
+	nameless := failtest.Call{Number: unix.SYS_OPENAT, Err: unix.EOPNOTSUPP, Arg: 2, Mask: unix.O_TMPFILE, Value: unix.O_TMPFILE}
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	var f *os.File
+	var err error
+	failtest.During(t, func() { f, err = Unnamed("") }, nameless)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	wantNames(t, dir)
+	failtest.During(t, func() { _, err = Unnamed("") }, nameless, failtest.Call{Number: unix.SYS_UNLINKAT, Err: unix.EACCES})
+	if !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), "create "+dir+": ") {
+		t.Error(err)
+	}
+}
+
+// What cannot be made as long as it is to be is an error, in place and on the way.
+func TestSparseFaults(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for _, w := range []io.Writer{f, null, io.Discard} {
+		failtest.During(t, func() { err = Sparse(w, fillSparse) }, failtest.Call{Number: unix.SYS_FTRUNCATE, Err: unix.EFBIG})
+		if !errors.Is(err, unix.EFBIG) {
+			t.Errorf("%T: %v", w, err)
+		}
+	}
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "absent"))
+	if err := Sparse(io.Discard, fillSparse); !errors.Is(err, unix.ENOENT) {
+		t.Error(err)
+	}
+}

@@ -48,9 +48,25 @@ type end struct {
 	all      []*undoing
 	got      chan os.Signal
 	finished chan struct{} // closed when nobody listens to got any more
+	caught   [len(ends)]handler
 }
 
 var atEnd end
+
+// ends are the signals that tell a process to end.
+var ends = [...]unix.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT}
+
+// LeaveSignals has the kernel itself end the process by signals that nobody waits for. Where Go's runtime does, other
+// threads run on for a moment, and can make a file that nobody knows of any more.
+func LeaveSignals() {
+	atEnd.Lock()
+	defer atEnd.Unlock()
+	for i, s := range ends {
+		if !signal.Ignored(s) {
+			atEnd.caught[i].take(s)
+		}
+	}
+}
 
 func (e *end) add(u *undoing) {
 	e.Lock()
@@ -59,9 +75,10 @@ func (e *end) add(u *undoing) {
 		return
 	}
 	e.got, e.finished = make(chan os.Signal, 1), make(chan struct{})
-	for _, s := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
+	for i, s := range ends {
 		if !signal.Ignored(s) {
 			signal.Notify(e.got, s)
+			e.caught[i].restore(s)
 		}
 	}
 	go e.wait(e.got, e.finished)
@@ -84,6 +101,9 @@ func (e *end) remove(u *undoing) {
 	if len(e.all) > 0 {
 		e.Unlock()
 		return
+	}
+	for i, s := range ends {
+		e.caught[i].leave(s)
 	}
 	signal.Stop(e.got)
 	close(e.got)

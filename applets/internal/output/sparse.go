@@ -5,8 +5,6 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/ctbox/ctbox/applets/internal/spool"
 )
 
 // Sparse calls fill with a file that it writes anywhere in, and that is all zeros before; fill returns its size. Where w is a
@@ -24,7 +22,7 @@ func Sparse(w io.Writer, fill func(f *io.OffsetWriter) (size int64, err error)) 
 		_, err = f.Seek(start+size, io.SeekStart)
 		return err
 	}
-	f, err := spool.File("")
+	f, err := Unnamed("")
 	if err != nil {
 		return err
 	}

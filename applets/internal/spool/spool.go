@@ -4,6 +4,8 @@ package spool
 import (
 	"io"
 	"os"
+
+	"github.com/ctbox/ctbox/applets/internal/output"
 )
 
 // memory is how much of a spool is in memory, in bytes.
@@ -32,7 +34,7 @@ func (s *Spool) Write(p []byte) (int, error) {
 
 func (s *Spool) spill() error {
 	if s.file == nil {
-		f, err := File("")
+		f, err := output.Unnamed("")
 		if err != nil {
 			return err
 		}
@@ -88,20 +90,4 @@ func (s *Spool) Close() {
 		s.file.Close()
 	}
 	*s = Spool{}
-}
-
-// File makes a file without a name in dir, or in TMPDIR if dir is empty or cannot have one.
-func File(dir string) (*os.File, error) {
-	f, err := os.CreateTemp(dir, ".ctbox-")
-	if err != nil && dir != "" {
-		f, err = os.CreateTemp("", "ctbox-")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }

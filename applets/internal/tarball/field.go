@@ -4,8 +4,8 @@ import "bytes"
 
 // until0 is a field up to its NUL, if it has one.
 func until0(field []byte) []byte {
-	if i := bytes.IndexByte(field, 0); i >= 0 {
-		return field[:i]
+	if before, _, ok := bytes.Cut(field, []byte{0}); ok {
+		return before
 	}
 	return field
 }

@@ -15,6 +15,13 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/list"
 )
 
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // goTar is a tar by Go's writer.
 func goTar(t testing.TB, headers ...tar.Header) []byte {
 	t.Helper()

@@ -16,7 +16,7 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/applets/internal/compress"
 	"github.com/ctbox/ctbox/applets/internal/list"
-	"github.com/ctbox/ctbox/applets/internal/spool"
+	"github.com/ctbox/ctbox/applets/internal/output"
 )
 
 // A Source is what unpacking a tar as root would give, without unpacking it. Of a name that is there more than once the
@@ -84,7 +84,7 @@ func (s *Source) open(r io.Reader, diffID string) error {
 		return err
 	}
 	defer z.Close()
-	if s.spool, err = spool.File(""); err != nil {
+	if s.spool, err = output.Unnamed(""); err != nil {
 		return err
 	}
 	s.tar = s.spool

@@ -11,13 +11,6 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/archive"
 )
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func sh(t testing.TB, dir, script string) {
 	t.Helper()
 	cmd := exec.Command("sh", "-euc", script)
