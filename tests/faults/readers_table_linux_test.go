@@ -153,7 +153,9 @@ func unpackFaked(f *forest, r *reader, lists [][]record) (got [][]record, wrong 
 	f.user, f.faked = &unprivileged, "faked/state"
 	defer func() { f.user, f.faked = nil, "" }()
 	f.own(dir)
-	return f.unpack(r, lists, "fakeroot", "-s", f.faked, "sh", "-c", "cd faked; "+r.loop())
+	// What tar makes at once so that its owner may not read it, fakeroot leaves so; where modes are changed it does not.
+	const readable = `; find ../outs -type f ! -perm -400 -exec sh -c 'for f; do chmod "$(stat -c %a "$f")" "$f"; done' sh {} +`
+	return f.unpack(r, lists, "fakeroot", "-s", f.faked, "sh", "-c", "cd faked; "+r.loop()+readable)
 }
 
 // unpackPython does so in one process, as most of its time would be that to start.
