@@ -17,6 +17,7 @@ import (
 
 	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/applets/internal/list"
+	"github.com/ctbox/ctbox/tests/failtest"
 )
 
 func must(t *testing.T, err error) {
@@ -382,4 +383,28 @@ func unpackFile(name string, r io.Reader) error {
 	}
 	_, err = io.Copy(f, r)
 	return errors.Join(err, f.Close())
+}
+
+// What cannot be looked at in the mounted tree is no change: it is an error that says why.
+func TestBeforeTellsErrors(t *testing.T) {
+	dir := t.TempDir()
+	var dirs [2]*archive.Dir
+	for i, name := range []string{"up", "low"} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.Mkdir(path, 0o755), os.WriteFile(filepath.Join(path, "f"), nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		d, err := archive.OpenDir(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		dirs[i] = d
+	}
+	b := &before{merged: merged{dirs[0], dirs[1]}}
+	var err error
+	failtest.During(t, func() { _, err = b.Stat([]byte("./f")) }, failtest.Call{Number: unix.SYS_NEWFSTATAT, Err: unix.EIO, After: 1})
+	if !errors.Is(err, unix.EIO) {
+		t.Error(err)
+	}
 }

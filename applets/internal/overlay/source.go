@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ctbox/ctbox/applets/internal/archive"
 	"github.com/ctbox/ctbox/applets/internal/list"
 )
@@ -69,25 +71,29 @@ func (b *before) Stat(name []byte) (archive.Stat, error) {
 	if err != nil {
 		return st, err
 	}
-	if now, same := b.same(name, &st); !same {
+	now, same, err := b.same(name, &st)
+	if err == nil && !same {
 		st.Mode = st.Type() | (now.Mode^1)&list.PermMask
 		st.Size, st.Nsec = 0, unread
 	}
-	return st, nil
+	return st, err
 }
 
 // same compares what stat(2) says with what it says of the mounted tree.
-func (b *before) same(name []byte, st *archive.Stat) (now archive.Stat, same bool) {
-	now, err := b.up.Stat(name)
-	if err != nil {
+func (b *before) same(name []byte, st *archive.Stat) (now archive.Stat, same bool, err error) {
+	now, err = b.up.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, archive.ErrSymlink):
 		_, shown := slices.BinarySearch(b.members, string(name))
-		return *st, shown
+		return *st, shown, nil
+	case err != nil:
+		return now, false, err
 	}
 	same = now.Mode == st.Mode && now.UID == st.UID && now.GID == st.GID && now.Major == st.Major && now.Minor == st.Minor
 	if t := st.Type(); t == list.Regular || t == list.Symlink {
 		same = same && now.Size == st.Size
 	}
-	return now, same
+	return now, same, nil
 }
 
 func (b *before) Readlink(name []byte) ([]byte, error) { return b.low.Readlink(name) }
