@@ -191,3 +191,13 @@ ratio_change_layers() {
 	theirs='docker build -q -t bench:theirs "$disk/context" 2>/dev/null >"$tmp/id"; docker run --rm --network none bench:theirs cat /etc/motd'
 	after_change
 }
+
+# mke2fs must be told a size. What it makes has other features, and the same files.
+ratio_disk() {
+	row 'mkdisk of a list' 'mke2fs -d' 1.2
+	needs mke2fs
+	debian
+	export BEFORE='rm -f "$tmp/2.disk"'
+	timed 5 'ctbox mkdisk -C "$data/debian" -o "$tmp/1.disk" "$data/debian.list"' 'mke2fs -q -t ext4 -d "$data/debian" "$tmp/2.disk" 1G'
+	verdict
+}

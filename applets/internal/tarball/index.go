@@ -202,14 +202,32 @@ func (c *cursor) refill() error {
 	return err
 }
 
-// A finder finds records of an index. It is made for names that come in order.
+// A finder finds records of an index. It is made for names that come in order, each perhaps several times.
 type finder struct {
 	index *index
 	cursor
+
+	last  []byte // the name that was found last
+	limit int64
+	found record // without its name
+	ok    bool
 }
 
 // find gives the last entry of name whose place is before limit.
 func (f *finder) find(name []byte, limit int64) (at int64, kind byte, ok bool, err error) {
+	if !bytes.Equal(f.last, name) || f.limit != limit {
+		if err := f.look(name, limit); err != nil {
+			f.last = f.last[:0]
+			return 0, 0, false, err
+		}
+		f.last, f.limit = append(f.last[:0], name...), limit
+	}
+	return f.found.at, f.found.kind, f.ok, nil
+}
+
+// look goes on from where it is or, if that is too far, from the mark before name.
+func (f *finder) look(name []byte, limit int64) (err error) {
+	f.ok = false
 	if f.from == nil || f.end || bytes.Compare(f.rec.name, name) > 0 {
 		f.cursor = cursor{from: section(&f.index.sorted, f.index.before(name)), buf: f.buf[:0]}
 		err = f.next()
@@ -217,12 +235,12 @@ func (f *finder) find(name []byte, limit int64) (at int64, kind byte, ok bool, e
 	for ; err == nil && !f.end; err = f.next() {
 		switch c := bytes.Compare(f.rec.name, name); {
 		case c > 0:
-			return at, kind, ok, nil
+			return nil
 		case c == 0 && f.rec.at < limit && f.rec.kind <= FIFO:
-			at, kind, ok = f.rec.at, f.rec.kind, true
+			f.found, f.ok = record{at: f.rec.at, kind: f.rec.kind}, true
 		}
 	}
-	return at, kind, ok, err
+	return err
 }
 
 // walk calls each for all names, in order.
