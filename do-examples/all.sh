@@ -4,7 +4,8 @@
 set -eu
 . ./env.sh
 
-targets='simple.image.gz simple.list.sha256 simple.initrd libs.list.sha256 libs.initrd overlay.layer overlay.initrd overlay.ext4'
+targets='simple.image.gz simple.list.sha256 simple.initrd libs.list.sha256 libs.initrd inject.list.sha256 overlay.list.sha256
+overlay.layer overlay.initrd overlay.ext4'
 runs=
 for run in runlocal runkvm rundocker; do
 	if ./can.sh $run >/dev/null; then runs="$runs $run"; fi

@@ -25,10 +25,10 @@ for run in runlocal runkvm rundocker; do
 done
 # Laying trees over one another, and laying their lists.
 if [ -e overlay.files ]; then
-	check overlay.files "$(ctbox listmerge simple.files libs.files inject.files | cmp - overlay.files)" = ''
+	check overlay.files "$(ctbox listmerge simple.files libs.files inject.files | cmp - overlay.files 2>&1)" = ''
 fi
 # Two ways to install Debian, one list.
 if [ -e debuser.list ] && [ -e debootstrap.list ]; then
-	check debuser.list "$(cmp debuser.list debootstrap.list)" = ''
+	check debuser.list "$(cmp debuser.list debootstrap.list 2>&1)" = ''
 fi
 exit $failed
