@@ -56,11 +56,6 @@ func (e *extra) name(b *[blockSize]byte) []byte {
 	return e.full
 }
 
-// errTwice is for an archive that programs read in different ways.
-var errTwice = errors.New("two extended headers for one entry")
-
-var errEmpty = errors.New("empty long name")
-
 // apply puts what comes before a header in the place of what stands in it.
 func (e *extra) apply(h *Header) error {
 	if e.hasLong {
@@ -71,9 +66,9 @@ func (e *extra) apply(h *Header) error {
 	}
 	switch {
 	case e.times > 1:
-		return errTwice
+		return errors.New("two extended headers for one entry") // which programs read in different ways
 	case e.hasLong && len(h.Name) == 0, e.hasTarget && len(h.Target) == 0: // others take the short one then
-		return errEmpty
+		return errors.New("empty long name")
 	}
 	attrs := false
 	err := records(e.pax, func(key string, value []byte) error {

@@ -198,11 +198,9 @@ type builder struct {
 	dir   []byte // whose record, and those of all above it, are there
 }
 
-var errKind = errors.New("entry of unknown type")
-
 func (b *builder) add(h *Header) (err error) {
 	if kind := h.kind(); kind < Regular || kind > FIFO {
-		return fmt.Errorf("%w %q", errKind, h.Kind)
+		return fmt.Errorf("entry of unknown type %q", h.Kind)
 	}
 	if b.name, err = canonical(b.name, h.Name); err != nil {
 		return err

@@ -25,8 +25,6 @@ const (
 	opaqueName     = ".wh..wh..opq"
 )
 
-var errDeletesNothing = errors.New("deletes no name")
-
 // deletion is the record that an entry of a layer makes.
 func deletion(name []byte, kind byte) ([]byte, byte, error) {
 	dir := list.Parent(name)
@@ -43,7 +41,7 @@ func deletion(name []byte, kind byte) ([]byte, byte, error) {
 	}
 	name = append(name[:len(dir)+1], deleted...)
 	if list.CheckName(name) != nil {
-		return name, 0, errDeletesNothing
+		return name, 0, errors.New("deletes no name")
 	}
 	return name, whiteout, nil
 }
