@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -298,6 +300,20 @@ func TestLinkBeforeReplacement(t *testing.T) {
 	if st[0].Size != 5 || st[1].Size != 3 || st[1] != st[2] || st[1].Nlink != 3 || st[0].Nlink != 1 || src.Twice.N != 1 {
 		t.Errorf("%+v, %+v", st, src.Twice)
 	}
+}
+
+// A file that somebody has begun to read is a tar from there on.
+func TestOpenFromOffset(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	must(t, err)
+	defer f.Close()
+	_, err = f.Write(append([]byte("a line\n"), goTar(t, tar.Header{Name: "a", Typeflag: tar.TypeReg, Size: 3})...))
+	must(t, err)
+	_, err = f.Seek(7, io.SeekStart)
+	must(t, err)
+	src, err := Open(f)
+	must(t, err)
+	checkSource(t, src)
 }
 
 // The errors of a source's reader are those of what is read.

@@ -123,6 +123,9 @@ func (s *Source) inPlace(r io.Reader) io.ReaderAt {
 		if err != nil || !was.Mode().IsRegular() {
 			return nil
 		}
+		if at, err := r.Seek(0, io.SeekCurrent); err != nil || at != 0 {
+			return nil // it is to be read from there on
+		}
 		s.still = func() error {
 			now, err := r.Stat()
 			if err == nil && (now.Size() != was.Size() || !now.ModTime().Equal(was.ModTime())) {
