@@ -3,6 +3,7 @@ package tests
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -122,18 +123,21 @@ func fsck(t *testing.T, image string) {
 	}
 }
 
-// mounted is the list of what is in an image, as the kernel of this machine reads it; do may change that, if options let it.
-func (b *bench) mounted(image, options string, do func(dir string)) string {
+// mounted is the list of what is in an image, as the kernel of this machine reads it; the shell command do may change that, if
+// options let it. Nobody else sees the mount: the namespace of another test would keep it when it is taken away here.
+func (b *bench) mounted(image, options, do string) string {
 	b.t.Helper()
 	requireRoot(b.t)
-	dir := b.t.TempDir()
-	if out, err := exec.Command("mount", "-o", options, image, dir).CombinedOutput(); err != nil {
-		b.t.Skipf("cannot mount: %v: %s", err, out) // containers have no loop devices, and kernels not all file systems
+	const noMount = 77
+	listed, errs, err := try("", "unshare", "--mount", "--propagation=private", "sh", "-ec", `mount -o "$1" "$2" "$3" || exit 77
+		"$4" fileids "$3"
+		(cd "$3" && eval "$5") >&2
+		umount "$3"`, "sh", options, image, b.t.TempDir(), program(b.t), do)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == noMount {
+		b.t.Skip("cannot mount: ", errs) // containers have no loop devices, and kernels not all file systems
 	}
-	defer b.run("umount", dir)
-	listed := b.ctbox("fileids", dir)
-	if do != nil {
-		do(dir)
+	if err != nil {
+		b.t.Fatal(err, errs)
 	}
 	return listed
 }
@@ -176,11 +180,9 @@ func TestDiskMounted(t *testing.T) {
 		b.t = t
 		b.ctbox("mkdisk", "-C", "tree", "--journal", "--free=200M", "-o", "a.ext4", "list")
 		fsck(t, b.path("a.ext4"))
-		equalLists(t, "read-only", b.mounted(b.path("a.ext4"), "loop,ro", nil), list)
-		equalLists(t, "writable", b.mounted(b.path("a.ext4"), "loop", func(dir string) {
-			b.run("sh", "-ec", `cd "$1"; rm -r many/*7 sub zz pieces; seq 1000000 >new; cp -a many more
-				i=0; while test $i -lt 2000; do : >"many/new-$i"; i=$((i + 1)); done`, "sh", dir)
-		}), list)
+		equalLists(t, "read-only", b.mounted(b.path("a.ext4"), "loop,ro", ""), list)
+		equalLists(t, "writable", b.mounted(b.path("a.ext4"), "loop", `rm -r many/*7 sub zz pieces; seq 1000000 >new; cp -a many more
+			i=0; while test $i -lt 2000; do : >"many/new-$i"; i=$((i + 1)); done`), list)
 		fsck(t, b.path("a.ext4"))
 	})
 	noSockets := slices.DeleteFunc(strings.SplitAfter(list, "\n"), func(line string) bool { return strings.HasPrefix(line, "./socket ") })
@@ -194,7 +196,7 @@ func TestDiskMounted(t *testing.T) {
 				}
 				t.Fatal(errs)
 			}
-			equalLists(t, kind, b.mounted(b.path(kind), "loop,ro", nil), strings.Join(noSockets, ""))
+			equalLists(t, kind, b.mounted(b.path(kind), "loop,ro", ""), strings.Join(noSockets, ""))
 		})
 	}
 }
