@@ -6,8 +6,6 @@ import (
 	"runtime"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ctbox/ctbox/applets/internal/output"
 )
 
@@ -29,7 +27,7 @@ func Write(w io.Writer, o Options) (d Digests, err error) {
 		}
 		members = b.v1
 	}
-	f, base, inFile := seekable(w)
+	f, base, inFile := output.Seekable(w)
 	done, err := b.recompress(!inFile)
 	if err != nil {
 		return d, err
@@ -84,24 +82,6 @@ func (b *build) hybrid() []part {
 		}
 	}
 	return all
-}
-
-// seekable returns the file behind w and its offset, if w is a regular file that can be written in any order.
-func seekable(w io.Writer) (f *os.File, offset int64, ok bool) {
-	f, ok = w.(*os.File)
-	if !ok {
-		return nil, 0, false
-	}
-	fi, err := f.Stat()
-	if err != nil || !fi.Mode().IsRegular() {
-		return nil, 0, false
-	}
-	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
-	if err != nil || flags&unix.O_APPEND != 0 {
-		return nil, 0, false
-	}
-	offset, err = f.Seek(0, io.SeekCurrent)
-	return f, offset, err == nil
 }
 
 // place writes the archive into a file: layers where they belong, hashed on the way, then all the rest.

@@ -1,7 +1,5 @@
 package list
 
-import "bytes"
-
 // Held is what one of several layers has of a name.
 type Held struct {
 	Is        bool // there is something of that name
@@ -13,18 +11,17 @@ type Held struct {
 
 // Floors tell which layers can still be seen of a name: those not below the floor of its directory. Its zero value is for
 // names in list order, none left out, and each with its directory before it.
-type Floors struct {
-	last  []byte
-	stack []floor // of names that may be above the next one (see Tree)
-}
-
-type floor struct{ length, layer int }
+type Floors struct{ tree Tree }
 
 // Choose finds the layer, the lowest of which is 0, that name is of when they are unpacked one over another, or -1.
 //
 // A directory that a layer only implies is as a lower layer has it, if one does.
 func (f *Floors) Choose(name []byte, layers []Held) (winner int) {
-	seen := f.of(name)
+	f.tree.Advance(name, nil)
+	seen := 0
+	if above := f.tree.Above(); above != nil {
+		seen = above.floor
+	}
 	below := seen // the floor of what is below name
 	winner = -1
 	for i := len(layers) - 1; i >= seen; i-- {
@@ -46,24 +43,6 @@ func (f *Floors) Choose(name []byte, layers []Held) (winner int) {
 			break
 		}
 	}
-	f.last = append(f.last[:0], name...)
-	f.stack = append(f.stack, floor{len(name), below})
+	f.tree.Push(Node{floor: below})
 	return winner
-}
-
-// of is the floor of the directory that holds name.
-func (f *Floors) of(name []byte) int {
-	for n := len(f.stack); n > 0; n-- {
-		top := f.stack[n-1].length
-		if len(name) > top && bytes.Equal(name[:top], f.last[:top]) && name[top] <= '/' {
-			break
-		}
-		f.stack = f.stack[:n-1]
-	}
-	for i := len(f.stack) - 1; i >= 0; i-- {
-		if top := f.stack[i].length; name[top] == '/' {
-			return f.stack[i].layer
-		}
-	}
-	return 0
 }

@@ -25,6 +25,7 @@ type Node struct {
 	Deleted   bool
 	undecided bool  // differ: the record is held back
 	held      int64 // differ: where
+	floor     int   // Floors: the lowest layer of which what is below can be seen
 }
 
 // ErrBelowDeleted and ErrNotDirectory are the ways in which a record contradicts one above it in the tree.

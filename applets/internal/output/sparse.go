@@ -38,8 +38,17 @@ func Sparse(w io.Writer, fill func(f *io.OffsetWriter) (size int64, err error)) 
 	return err
 }
 
-// growing reports whether w is a regular file that can be written anywhere beyond where its offset stands, and has nothing there.
+// growing is Seekable for a file that has nothing from its offset on.
 func growing(w io.Writer) (f *os.File, start int64, ok bool) {
+	if f, start, ok = Seekable(w); ok {
+		fi, err := f.Stat()
+		ok = err == nil && start >= fi.Size()
+	}
+	return f, start, ok
+}
+
+// Seekable returns the file behind w and its offset, if w is a regular file that can be written in any order.
+func Seekable(w io.Writer) (f *os.File, offset int64, ok bool) {
 	f, ok = w.(*os.File)
 	if !ok {
 		return nil, 0, false
@@ -52,6 +61,6 @@ func growing(w io.Writer) (f *os.File, start int64, ok bool) {
 	if err != nil || flags&unix.O_APPEND != 0 {
 		return nil, 0, false // each write would go to the end
 	}
-	start, err = f.Seek(0, io.SeekCurrent)
-	return f, start, err == nil && start >= fi.Size()
+	offset, err = f.Seek(0, io.SeekCurrent)
+	return f, offset, err == nil
 }

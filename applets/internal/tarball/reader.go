@@ -126,9 +126,6 @@ func (r *Reader) Next() (*Header, error) {
 	return &r.head, nil
 }
 
-// Offset is how many bytes of the tar are read.
-func (r *Reader) Offset() int64 { return r.off }
-
 // Read reads what the tar has of the entry's content: of a sparse file, the extents one after another.
 func (r *Reader) Read(p []byte) (int, error) {
 	left := r.head.Offset + r.head.Stored - r.off
