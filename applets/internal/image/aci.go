@@ -75,7 +75,7 @@ func (b *build) aci(w io.Writer) error {
 			}
 			defer f.Close()
 		}
-		layers = append(layers, tarball.Layer{Name: l.path, Reader: f})
+		layers = append(layers, tarball.Layer{Name: l.path, Reader: io.NewSectionReader(f, 0, l.size)}) // wherever the file stands
 	}
 	stack, err := tarball.NewStack(layers)
 	if err != nil {
