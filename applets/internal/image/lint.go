@@ -11,12 +11,6 @@ import (
 	"github.com/ctbox/ctbox/applets/internal/tarball"
 )
 
-// Prefixes of the names that delete others when a layer is unpacked (image-spec layer.md, "Whiteouts").
-const (
-	whiteout = ".wh."
-	opaque   = ".wh..wh..opq"
-)
-
 // Limits of a name and of what is between two slashes, in bytes (Linux's PATH_MAX less the zero, NAME_MAX): no
 // engine can unpack what is longer.
 const (
@@ -117,9 +111,9 @@ func newEntry(h *tarball.Header) *entry {
 	e.name = canonical(e.raw)
 	e.key = e.name
 	dir, base := path.Split(e.name)
-	if rest, ok := strings.CutPrefix(base, whiteout); ok {
+	if rest, ok := strings.CutPrefix(base, tarball.WhiteoutPrefix); ok {
 		e.deleted = true
-		if base != opaque {
+		if base != tarball.OpaqueName {
 			e.key = dir + rest
 		}
 	}
@@ -153,7 +147,7 @@ func (e *entry) check() error {
 		return e.errorf("entry of unknown type %q", e.kind)
 	case e.name == "." && e.kind != tarball.Directory:
 		return e.errorf("the root is not a directory")
-	case e.deleted && !validBase(strings.TrimPrefix(path.Base(e.name), whiteout)):
+	case e.deleted && !validBase(strings.TrimPrefix(path.Base(e.name), tarball.WhiteoutPrefix)):
 		return e.errorf("deletes no name")
 	case e.kind == tarball.Char && e.major == 0 && e.minor == 0:
 		return e.errorf("character device 0:0, which deletes the name in an engine")

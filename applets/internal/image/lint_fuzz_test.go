@@ -130,7 +130,7 @@ func (m *model) add(e *entry) {
 	switch base := path.Base(e.name); {
 	case e.name == ".":
 		return
-	case strings.HasPrefix(base, whiteout):
+	case strings.HasPrefix(base, tarball.WhiteoutPrefix):
 		kind = 'w'
 	case e.kind == tarball.Directory:
 		kind = 'd'

@@ -20,9 +20,10 @@ const (
 	opaque   = 'o'
 )
 
+// Names of entries that delete (image-spec layer.md, "Whiteouts").
 const (
-	whiteoutPrefix = ".wh."
-	opaqueName     = ".wh..wh..opq"
+	WhiteoutPrefix = ".wh."         // and the name that is deleted from the layers below
+	OpaqueName     = ".wh..wh..opq" // deletes all that they have in the directory
 )
 
 // deletion is the record that an entry of a layer makes.
@@ -32,11 +33,11 @@ func deletion(name []byte, kind byte) ([]byte, byte, error) {
 		return name, kind, nil
 	}
 	base := string(name[len(dir)+1:])
-	deleted, ok := strings.CutPrefix(base, whiteoutPrefix)
+	deleted, ok := strings.CutPrefix(base, WhiteoutPrefix)
 	switch {
 	case !ok:
 		return name, kind, nil
-	case base == opaqueName:
+	case base == OpaqueName:
 		return dir, opaque, nil
 	}
 	name = append(name[:len(dir)+1], deleted...)

@@ -26,8 +26,8 @@ func (m model) apply(layer int, entries []TarEntry) {
 	for _, e := range entries {
 		name := "./" + strings.TrimSuffix(string(e.Name), "/")
 		dir, base := name[:strings.LastIndexByte(name, '/')], name[strings.LastIndexByte(name, '/')+1:]
-		switch deleted, ok := strings.CutPrefix(base, whiteoutPrefix); {
-		case base == opaqueName:
+		switch deleted, ok := strings.CutPrefix(base, WhiteoutPrefix); {
+		case base == OpaqueName:
 			m.remove(dir, false)
 		case ok:
 			m.remove(dir+"/"+deleted, true)
@@ -35,11 +35,11 @@ func (m model) apply(layer int, entries []TarEntry) {
 	}
 	for _, e := range entries {
 		name := "./" + strings.TrimSuffix(string(e.Name), "/")
-		if strings.Contains(name, whiteoutPrefix) && !strings.HasSuffix(name, opaqueName) {
+		if strings.Contains(name, WhiteoutPrefix) && !strings.HasSuffix(name, OpaqueName) {
 			continue
 		}
-		if strings.HasSuffix(name, opaqueName) {
-			m.imply(strings.TrimSuffix(name, "/"+opaqueName))
+		if strings.HasSuffix(name, OpaqueName) {
+			m.imply(strings.TrimSuffix(name, "/"+OpaqueName))
 			continue
 		}
 		m.imply(name[:strings.LastIndexByte(name, '/')])
@@ -86,10 +86,10 @@ func randomLayer(r *rand.Rand) (entries []TarEntry) {
 		case Directory:
 			e.Name = append(e.Name, '/')
 		case whiteout:
-			e.Name, e.Kind = []byte(name[:at]+whiteoutPrefix+name[at:]), Regular
+			e.Name, e.Kind = []byte(name[:at]+WhiteoutPrefix+name[at:]), Regular
 		case opaque:
 			kinds[name] = Directory
-			e.Name, e.Kind = []byte(name+"/"+opaqueName), Regular
+			e.Name, e.Kind = []byte(name+"/"+OpaqueName), Regular
 		}
 		entries = append(entries, e)
 	}

@@ -74,11 +74,7 @@ func (r *runner) bootArgs(first string) string {
 	words := []string{first}
 	init := "rdinit="
 	if r.disk != nil {
-		mode := "rw"
-		if r.Fixed {
-			mode = "ro"
-		}
-		words = append(words, "root=/dev/vda"+strings.TrimPrefix(strings.TrimPrefix(r.Disk.Device, diskDevice), "p"), "rootfstype="+r.Disk.Kind, mode)
+		words = append(words, "root=/dev/vda"+strings.TrimPrefix(strings.TrimPrefix(r.Disk.Device, diskDevice), "p"), "rootfstype="+r.Disk.Kind, r.access())
 		init = "init="
 	}
 	if r.Append != "" {

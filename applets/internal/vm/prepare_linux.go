@@ -107,11 +107,7 @@ func (r *runner) openKernel() error {
 // openInitrd measures the initrd. What is no file is copied to one in memory, as far as it is an initrd.
 func (r *runner) openInitrd() error {
 	if r.Disk.Kind != "" {
-		mode := "rw"
-		if r.Fixed {
-			mode = "ro"
-		}
-		r.machine.Root = r.Disk.Device + "," + r.Disk.Kind + "," + mode
+		r.machine.Root = r.Disk.Device + "," + r.Disk.Kind + "," + r.access()
 		r.disk = r.Initrd.(*os.File)
 		return r.openRdinit()
 	}
@@ -141,6 +137,14 @@ func (r *runner) openInitrd() error {
 	}
 	r.length = r.size.Loaded
 	return r.openRdinit()
+}
+
+// access is how the disk's file system is mounted, as mount(8) has it.
+func (r *runner) access() string {
+	if r.Fixed {
+		return "ro"
+	}
+	return "rw"
 }
 
 // openRdinit makes the initrd that holds our init, which is this program, unless the initrd brings its own.
